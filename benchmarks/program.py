@@ -1,0 +1,104 @@
+"""Run a candidate that is called once and answers with one file (law, cells), and turn its end into a verdict.
+
+Kernels are not run this way: they are timed, and have a protocol of their own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.task import Bench, Candidate, Verdict
+from sandboxes.base import ExecResult, FileRefused, Limits, Mount, SandboxDied
+from sandboxes.session import open_session
+
+BROKEN_CONTRACT = 65
+MAX_SOURCE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of a candidate: the guest program, its inputs, and the one file it must leave."""
+
+    image: str
+    limits: Limits
+    guest: Path
+    """The domain's `guest.py`; it is copied in and run as the candidate's process."""
+    inputs: Mapping[str, bytes]
+    """Files below /work, by name. Everything here is public to the candidate: never an answer."""
+    output: str
+    max_output_bytes: int
+    model_tokens: int = 0
+    """Token budget of the model socket; 0 means that the candidate gets no model."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The raw output of a candidate, or the verdict that ended it."""
+
+    output: bytes | None
+    verdict: Verdict
+    reason: str
+    seconds: float
+    image: str = ""
+    backend: str = ""
+
+
+def verdict_of(result: ExecResult, limits: Limits) -> tuple[Verdict, str] | None:
+    """The verdict of a process that ended badly, or None when it ended by itself with exit code 0."""
+    last = said(result)
+    if result.timed_out:
+        return Verdict.TIMEOUT, f"ran longer than {limits.wall_s:g} s"
+    if result.oom:
+        return Verdict.OOM, f"used more than {limits.memory_bytes // 2**20} MiB of memory"
+    if result.flooded:
+        return Verdict.INVALID, f"wrote more than {limits.output_bytes} bytes to stdout or stderr"
+    if result.exit_code == BROKEN_CONTRACT:
+        return Verdict.INVALID, last or "broke the task's contract"
+    if result.exit_code is None:
+        return Verdict.CRASH, f"killed by signal {result.signal}"
+    if result.exit_code != 0:
+        return Verdict.CRASH, last or f"ended with exit code {result.exit_code}"
+    return None
+
+
+def said(result: ExecResult) -> str:
+    """The last line the guest wrote for us; untrusted text, bounded and printable."""
+    for line in reversed(result.stderr[-4000:].decode("utf-8", "replace").splitlines()):
+        if line.strip():
+            text = line.removeprefix("RATCHET: ").strip()
+            return "".join(c if c.isprintable() else "?" for c in text)[:500]
+    return ""
+
+
+def run_program(candidate: Candidate, job: Job, bench: Bench) -> Outcome:
+    """Run a candidate in a fresh sandbox. Raises SandboxError only for a fault of ours."""
+    begun = time.monotonic()
+    if len(candidate.source.encode()) > MAX_SOURCE_BYTES:
+        return Outcome(None, Verdict.INVALID, f"source is larger than {MAX_SOURCE_BYTES} bytes", 0.0)
+    with ExitStack() as stack:
+        mounts = []
+        if job.model_tokens and bench.model is not None:
+            gate = bench.model.open(token_budget=job.model_tokens, label=candidate.sha[:12])
+            mounts.append(Mount(stack.enter_context(gate), "/model"))
+        box = stack.enter_context(open_session(bench.sandboxes, job.image, job.limits, mounts))
+        seen = (box.image_digest, box.backend)
+        try:
+            for name, data in job.inputs.items():
+                box.put(f"/work/{name}", data)
+            box.put("/work/candidate.py", candidate.source.encode())
+            box.put("/work/guest.py", job.guest.read_bytes())
+            result = box.exec(["python3", "/work/guest.py"])
+            ended = verdict_of(result, job.limits)
+            if ended is not None:
+                return Outcome(None, *ended, time.monotonic() - begun, *seen)
+            output = box.get(f"/work/{job.output}", max_bytes=job.max_output_bytes)
+        except FileRefused as error:
+            return Outcome(None, Verdict.INVALID, f"no usable {job.output}: {error}", time.monotonic() - begun, *seen)
+        except SandboxDied as error:
+            verdict = Verdict.OOM if error.oom else Verdict.CRASH
+            return Outcome(None, verdict, str(error), time.monotonic() - begun, *seen)
+        return Outcome(output, Verdict.OK, "", time.monotonic() - begun, *seen)

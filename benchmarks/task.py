@@ -1,0 +1,181 @@
+"""The vocabulary of the suite: Task, Split, Candidate, Score, Verdict.
+
+Every other module speaks in these types. They are small, frozen and JSON-able, so that a score can cross a process
+boundary, be stored in the archive and be published in a record without a second representation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sandboxes.base import Limits, SandboxFactory
+
+
+class Verdict(StrEnum):
+    """What became of a candidate. Exactly one of these; never a bare exception."""
+
+    OK = "ok"
+    """The output was parsed, checked and scored."""
+    WRONG = "wrong"
+    """The output is well-formed but not what the task computes."""
+    INVALID = "invalid"
+    """The candidate broke the contract: no such function, wrong shape, wrong ids, NaN, too much output."""
+    TIMEOUT = "timeout"
+    OOM = "oom"
+    CRASH = "crash"
+    REWARD_HACK = "reward_hack"
+    """The candidate tried to earn the score in another way than by doing the work."""
+
+
+class Direction(StrEnum):
+    """Which way is better."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class Split(StrEnum):
+    """Which part of a task's data a score is about."""
+
+    SEARCH = "search"
+    """What the loop may look at, as often as its budget allows."""
+    REPORT = "report"
+    """Scored once, at the end, for the record."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named quantity with its unit and the direction that is better."""
+
+    name: str
+    unit: str
+    direction: Direction
+
+    def better(self, new: float, old: float) -> bool:
+        """True when `new` is strictly better than `old`."""
+        return new > old if self.direction is Direction.UP else new < old
+
+
+class Candidate(BaseModel):
+    """One program to be scored, and the adapter that the model wears while it runs.
+
+    The source is untrusted text. It is parsed (never imported) outside a sandbox, and executed only inside one.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    name: str = "candidate"
+    weights: str | None = None
+    """Content hash of the LoRA adapter; None is the base model."""
+
+    @property
+    def sha(self) -> str:
+        """Content hash (SHA-256, hex) of source and weights: the candidate's identity in the archive."""
+        return hashlib.sha256(f"{self.weights or ''}\0{self.source}".encode()).hexdigest()
+
+
+class Score(BaseModel):
+    """What the evaluator says of a candidate: a verdict, and a number only where the verdict is `ok`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    verdict: Verdict
+    reason: str = ""
+    value: float | None = None
+    """The metric's value, in the metric's unit."""
+    interval: tuple[float, float] | None = None
+    """95 % interval of `value`."""
+    units: dict[str, float] = Field(default_factory=dict)
+    """Raw values by unit of measurement (a case, a cell, a timed block). Two scores of one task, split and seed are
+    paired by these keys."""
+    secondary: dict[str, float] = Field(default_factory=dict)
+    """Other quantities worth recording; never what a candidate is ranked by."""
+    seconds: float = 0.0
+    """Wall time of the whole scoring, in seconds."""
+    seed_commitment: str = ""
+    """SHA-256 of the secret seed, fixed before the candidate ran."""
+    seed_revealed: str = ""
+    image: str = ""
+    """Digest of the image the candidate ran in."""
+    backend: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """True when the score counts."""
+        return self.verdict is Verdict.OK
+
+
+class ModelGate(Protocol):
+    """Opens a Unix socket through which a sandboxed harness reaches the language model."""
+
+    def open(self, *, token_budget: int, label: str) -> AbstractContextManager[Path]:
+        """Yield the folder that holds `model.sock`; it stops answering when the context ends."""
+        ...
+
+
+def _no_progress(message: str) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a task has at hand when it scores: where to run untrusted code, and the model."""
+
+    sandboxes: SandboxFactory
+    model: ModelGate | None = None
+    progress: Callable[[str], None] = field(default=_no_progress)
+    quick: bool = False
+    """Fewer repeats: for tests and staging, never for a record."""
+
+
+class Task(ABC):
+    """One thing to be good at. A task lives in a folder `benchmarks/**/<name>/` whose `score.py` has a `TASK`."""
+
+    name: str
+    title: str
+    metric: Metric
+    image: str
+    """Name of the folder under `sandboxes/images/`."""
+    limits: Limits
+    uses_model: bool = False
+    fresh_inputs: bool = True
+    """True when each secret seed makes new inputs, so that two candidates can be compared only under one seed.
+    False when the split is a fixed list of cases: then an earlier score stays comparable."""
+    floors: dict[str, float] = {}
+    """Secondary quantities that an improvement may not push below the smaller of this floor and the parent's value."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the task's README, seed and baselines are."""
+        import sys
+
+        return Path(str(sys.modules[type(self).__module__].__file__)).parent
+
+    def seed(self) -> Candidate:
+        """The weak program that a run starts from."""
+        return Candidate(source=(self.folder / "seed" / "harness.py").read_text(), name="seed")
+
+    def baseline(self, name: str) -> Candidate:
+        """A known program of `baselines/`, to compare with."""
+        return Candidate(source=(self.folder / "baselines" / f"{name}.py").read_text(), name=name)
+
+    @abstractmethod
+    def missing(self) -> str | None:
+        """None when the task's data is at hand, else one line that says how to get it."""
+
+    @abstractmethod
+    def score(self, candidates: Sequence[Candidate], split: Split, seed: int, bench: Bench) -> list[Score]:
+        """Score candidates on one split under one secret seed, in order, each in a fresh sandbox.
+
+        Never raises for what a candidate did; raises `sandboxes.base.SandboxError` for a fault of ours.
+        """

@@ -1,0 +1,46 @@
+"""Inside the sandbox: load the candidate and call it, and end with a code that says whose mistake it was.
+
+A domain's guest program imports this. What it reports is advice for the reason text; the verdict rests on the output
+that the evaluator parses, because the candidate shares this process and could forge anything said here.
+"""
+
+import os
+import sys
+import traceback
+
+BROKEN_CONTRACT = 65
+CANDIDATE_RAISED = 66
+
+
+def give_up(code, reason):
+    """End the process with a reason for the evaluator on the last line of stderr."""
+    sys.stdout.flush()
+    sys.stderr.write("\nRATCHET: " + reason.replace("\n", " ")[:500] + "\n")
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def load(path, function):
+    """The function called `function` of the program at `path`, or the end of this process with the reason."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            code = compile(file.read(), "candidate.py", "exec")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        give_up(BROKEN_CONTRACT, f"candidate does not parse: {error}")
+    space = {"__name__": "candidate", "__file__": "candidate.py"}
+    call(exec, code, space)
+    found = space.get(function)
+    if not callable(found):
+        give_up(BROKEN_CONTRACT, f"candidate defines no function {function}()")
+    return found
+
+
+def call(function, *args):
+    """Call the candidate's code; an exception ends this process with its last lines as the reason."""
+    try:
+        return function(*args)
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            give_up(BROKEN_CONTRACT, f"candidate called SystemExit({error.code!r}) before answering")
+        traceback.print_exc(limit=-8)
+        give_up(CANDIDATE_RAISED, f"candidate raised {type(error).__name__}: {error}")
