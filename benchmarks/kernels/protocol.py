@@ -1,0 +1,135 @@
+"""The words that evaluator and guest exchange, and where tensors lie in the memory they share.
+
+Both sides import this file: the evaluator as `benchmarks.kernels.protocol`, the guest as a copy beside it in the
+sandbox. So it needs Python 3.11 and the standard library, nothing else.
+
+    guest      -> "ready\n"             the candidate is loaded
+    evaluator  -> one JSON line (`Run`) with two file descriptors: inputs (sealed, read-only) and outputs
+    guest      -> "done <sequence>\n"   every slot's kernel call has returned
+
+The evaluator ends the session by closing the socket. Anything else on the wire is a broken contract.
+"""
+
+import json
+from dataclasses import dataclass
+
+SOCKET = "/clock/clock.sock"
+READY = b"ready\n"
+MAX_REPLY_BYTES = 64
+MAX_REQUEST_BYTES = 64 * 1024
+ALIGNMENT = 64
+"""Bytes. A cache line, and the widest vector register."""
+SLOT_ALIGNMENT = 4096
+"""Bytes. Slots start on a page of their own, so that no slot's page brings in another's data."""
+ITEM_BYTES = {"float32": 4}
+MAX_RANK = 8
+
+
+class ProtocolError(ValueError):
+    """A message that is not of this protocol."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, shape and dtype of one tensor. A dotted name `group.name` is handed over in the dictionary `group`."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def items(self) -> int:
+        """Number of elements."""
+        count = 1
+        for extent in self.shape:
+            count *= extent
+        return count
+
+    @property
+    def bytes(self) -> int:
+        """Size in bytes."""
+        return self.items * ITEM_BYTES[self.dtype]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One block of launches: the same shapes `slots` times over, each slot with data of its own."""
+
+    sequence: int
+    slots: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+def _up(offset: int, alignment: int) -> int:
+    return -(-offset // alignment) * alignment
+
+
+def placement(specs: tuple[TensorSpec, ...], slots: int) -> tuple[list[dict[str, int]], int]:
+    """Byte offset of every tensor, for each slot by name, and the size of the whole memory in bytes."""
+    offsets: list[dict[str, int]] = []
+    end = 0
+    for _ in range(slots):
+        end = _up(end, SLOT_ALIGNMENT)
+        slot = {}
+        for spec in specs:
+            end = _up(end, ALIGNMENT)
+            slot[spec.name] = end
+            end += spec.bytes
+        offsets.append(slot)
+    return offsets, max(_up(end, SLOT_ALIGNMENT), SLOT_ALIGNMENT)
+
+
+def encode_run(run: Run) -> bytes:
+    """The request's line. Raises ProtocolError when it would be longer than the guest reads."""
+    line = json.dumps(
+        {
+            "sequence": run.sequence,
+            "slots": run.slots,
+            "inputs": [[s.name, list(s.shape), s.dtype] for s in run.inputs],
+            "outputs": [[s.name, list(s.shape), s.dtype] for s in run.outputs],
+        }
+    ).encode() + b"\n"
+    if len(line) > MAX_REQUEST_BYTES:
+        raise ProtocolError(f"request has {len(line)} bytes, more than {MAX_REQUEST_BYTES}")
+    return line
+
+
+def _natural(value: object, least: int) -> int:
+    if type(value) is not int or value < least:
+        raise ProtocolError(f"expected an integer of at least {least}, got {value!r}")
+    return value
+
+
+def _spec(entry: object) -> TensorSpec:
+    if not isinstance(entry, list) or len(entry) != 3:
+        raise ProtocolError(f"a tensor is [name, shape, dtype], got {entry!r}")
+    name, shape, dtype = entry
+    if not isinstance(name, str) or not name or not isinstance(dtype, str) or dtype not in ITEM_BYTES:
+        raise ProtocolError(f"bad tensor name or dtype: {entry!r}")
+    if not isinstance(shape, list) or len(shape) > MAX_RANK:
+        raise ProtocolError(f"bad shape: {shape!r}")
+    return TensorSpec(name, tuple(_natural(extent, 1) for extent in shape), dtype)
+
+
+def decode_run(line: bytes) -> Run:
+    """The request of a line. Raises ProtocolError for anything that `encode_run` would not write."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"not JSON: {error}") from error
+    if not isinstance(fields, dict) or set(fields) != {"sequence", "slots", "inputs", "outputs"}:
+        raise ProtocolError("a request has the fields sequence, slots, inputs and outputs")
+    if not isinstance(fields["inputs"], list) or not isinstance(fields["outputs"], list):
+        raise ProtocolError("inputs and outputs are lists")
+    return Run(
+        _natural(fields["sequence"], 0),
+        _natural(fields["slots"], 1),
+        tuple(map(_spec, fields["inputs"])),
+        tuple(map(_spec, fields["outputs"])),
+    )
+
+
+def done(sequence: int) -> bytes:
+    """The only reply to the run of that number."""
+    return f"done {sequence}\n".encode()

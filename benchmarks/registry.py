@@ -1,0 +1,31 @@
+"""Find tasks by folder: `benchmarks/**/<name>/score.py` with a `TASK` makes a task called `<name>`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from pathlib import Path
+
+from benchmarks.task import Task
+from sandboxes.base import UserError
+
+ROOT = Path(__file__).parent
+
+
+def task_names() -> list[str]:
+    """Names of all tasks, sorted. Nothing is imported for it."""
+    return sorted(p.parent.name for p in ROOT.rglob("score.py") if (p.parent / "seed").is_dir())
+
+
+def task(name: str) -> Task:
+    """The task of that name. Raises UserError with the nearest name when there is none."""
+    for path in ROOT.rglob("score.py"):
+        if path.parent.name == name and (path.parent / "seed").is_dir():
+            module = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+            found = importlib.import_module(module).TASK
+            if not isinstance(found, Task):
+                raise TypeError(f"{module}.TASK is not a Task")
+            return found
+    near = difflib.get_close_matches(name, task_names(), n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(task_names())}"
+    raise UserError(f"no task called {name!r}; {hint}")

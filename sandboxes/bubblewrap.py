@@ -1,0 +1,169 @@
+"""The bubblewrap backend: namespaces and a system-call filter, no daemon. The fallback where no Docker engine may run.
+
+As root, bubblewrap makes the mounts with real privileges and `setpriv` then becomes user 65534 with no capability
+left, so the candidate is another user than we are. Without root, a user namespace does the same for everything but
+that last point: the kernel then still sees our own user behind the candidate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import IO
+
+from sandboxes import cgroup, images, seccomp
+from sandboxes.base import MIB, Limits, Mount, SandboxError, UserError
+from sandboxes.stream import ENVIRONMENT, StreamSandbox, Wire
+
+UID = "65534"
+DROP = [
+    "setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--no-new-privs", "--inh-caps=-all",
+    "--ambient-caps=-all", "--bounding-set=-all",
+]  # fmt: skip
+NOT_BOUND = {"proc", "dev", "sys", "tmp", "work", "opt", "run", "root", "home", "boot", "media", "mnt", "srv"}
+SUPERVISOR = ["python3", "-I", "/opt/ratchet/guest/supervisor.py"]
+
+
+class _Pipes:
+    """A child's stdin and stdout as a wire."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None and process.stdout is not None
+        self._in, self._out = process.stdin, process.stdout
+
+    async def read(self, count: int) -> bytes:
+        return await self._out.read(count)
+
+    async def write(self, data: bytes | memoryview) -> None:
+        self._in.write(bytes(data))
+        await self._in.drain()
+
+
+class BubblewrapSandbox(StreamSandbox):
+    """One `bwrap` process tree, in a control group where we may make one, else under per-process limits."""
+
+    backend = "bubblewrap"
+
+    def __init__(self, image: str, limits: Limits, mounts: Sequence[Mount]) -> None:
+        super().__init__(limits)
+        self._image, self._mounts = image, mounts
+        self._process: asyncio.subprocess.Process | None = None
+        self._group: cgroup.Group | None = None
+        self._errors: IO[bytes] | None = None
+
+    def rlimits(self) -> dict[str, int]:
+        """Without a control group, memory and processes are bounded per process, which is coarser."""
+        bounds = super().rlimits()
+        if self._group is None:
+            bounds |= {"RLIMIT_AS": self.limits.memory_bytes * 2, "RLIMIT_NPROC": self.limits.pids}
+        return bounds
+
+    def command(self, tree: images.Tree, filter_fd: int) -> list[str]:
+        """The `bwrap` command line: every namespace is new, the root is read-only, two bounded tmpfs are writable."""
+        root = os.geteuid() == 0
+        line = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+        line += ["--die-with-parent", "--new-session", "--as-pid-1", "--hostname", "sandbox", "--clearenv"]
+        if root:
+            line += ["--cap-drop", "ALL"]
+            for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"):
+                line += ["--cap-add", capability]
+        else:
+            line += ["--unshare-user", "--uid", UID, "--gid", UID, "--cap-drop", "ALL"]
+        # The root is an empty tmpfs that the image's folders are bound into, and it turns read-only at the end: only so
+        # can mount points be made that the image doesn't have.
+        for entry in sorted(tree.root.iterdir()):
+            if entry.is_symlink():
+                line += ["--symlink", os.readlink(entry), f"/{entry.name}"]
+            elif entry.name not in NOT_BOUND:
+                line += ["--ro-bind", str(entry), f"/{entry.name}"]
+        line += ["--proc", "/proc", "--dev", "/dev"]
+        # Parents that bwrap makes by itself are closed to the candidate's user.
+        for place in sorted({p for _, guest in tree.binds for p in PurePosixPath(guest).parents if p.name}):
+            line += ["--perms", "0755", "--dir", str(place)]
+        for host, guest in tree.binds:
+            line += ["--ro-bind", str(host), guest]
+        for size, place in ((self.limits.scratch_bytes, "/work"), (64 * MIB, "/tmp"), (64 * MIB, "/dev/shm")):
+            line += ["--perms", "1777", "--size", str(size), "--tmpfs", place]
+        for mount in self._mounts:
+            line += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
+        line += ["--remount-ro", "/", "--seccomp", str(filter_fd), "--chdir", "/work"]
+        for name, value in ENVIRONMENT.items():
+            line += ["--setenv", name, value]
+        return [*line, "--", *(DROP if root else []), *SUPERVISOR]
+
+    async def open_wire(self) -> Wire:
+        """Start bwrap inside its control group."""
+        if shutil.which("bwrap") is None:
+            raise UserError("bubblewrap is not installed; run `apt-get install bubblewrap`")
+        tree = await asyncio.to_thread(images.tree, self._image)
+        self.image_digest = tree.digest
+        joining: list[str] = []
+        if await asyncio.to_thread(cgroup.available):
+            self._group = cgroup.Group(f"{os.getpid()}-{secrets.token_hex(6)}", self.limits)
+            joining = [str(path) for path in self._group.joining]
+        filter_file = tempfile.TemporaryFile()
+        filter_file.write(seccomp.program())
+        filter_file.seek(0)
+        self._errors = tempfile.TemporaryFile()
+        # A shell joins the groups before it becomes bwrap, so that nothing ever runs outside them.
+        join = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ > "$1" || exit 97; shift; n=$((n-1)); done; exec "$@"'
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                "/bin/sh", "-c", join, "join", str(len(joining)), *joining, *self.command(tree, filter_file.fileno()),
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=self._errors,
+                pass_fds=[filter_file.fileno()], start_new_session=True, limit=1024 * 1024,
+            )  # fmt: skip
+        except OSError as error:
+            raise SandboxError(f"could not start bubblewrap: {error}") from error
+        finally:
+            filter_file.close()
+        return _Pipes(self._process)
+
+    async def start(self) -> None:
+        """Start it; bubblewrap's own complaint becomes the error."""
+        try:
+            await super().start()
+        except SandboxError as error:
+            if self._errors is not None:
+                self._errors.seek(0)
+                said = self._errors.read(500).decode("utf-8", "replace").strip()
+                self._errors.close()
+                if said:
+                    raise SandboxError(f"bubblewrap could not start a sandbox: {said.splitlines()[-1]}") from error
+            raise
+
+    async def oom_kills(self) -> int:
+        """From our own memory group; 0 where we could not make one."""
+        return self._group.oom_kills() if self._group is not None else 0
+
+    async def close(self) -> None:
+        """Kill the process tree and remove its control group."""
+        process, self._process, self._wire = self._process, None, None
+        if process is not None:
+            if process.stdin is not None:
+                process.stdin.close()  # Process 1 inside sees the end and leaves; changing user undid die-with-parent.
+            with contextlib.suppress(ProcessLookupError):
+                # Not process.kill(): it polls first, and so takes the exit status away from asyncio's own waiter.
+                os.kill(process.pid, signal.SIGKILL)
+        if self._group is not None:
+            await asyncio.to_thread(self._group.remove)
+        if process is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), 10)
+
+
+class BubblewrapFactory:
+    """Makes bubblewrap sandboxes."""
+
+    name = "bubblewrap"
+
+    def sandbox(self, image: str, limits: Limits, mounts: Sequence[Mount] = ()) -> BubblewrapSandbox:
+        """A sandbox that is not yet started."""
+        return BubblewrapSandbox(image, limits, mounts)

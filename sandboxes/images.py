@@ -1,0 +1,241 @@
+"""Build the images that candidates run in, one per domain, from a locked recipe; the same recipe serves both backends.
+
+An image is a base (Debian with Python 3.11), a `site` folder of packages installed from `requirements.lock` with every
+wheel checked by hash, and our guest programs. Docker gets it as an image, bubblewrap as folders to bind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import DockerException, ImageNotFound
+from filelock import FileLock
+
+from sandboxes.base import SandboxError, UserError
+from sandboxes.cache import cache_dir, disk_full_is_the_users, need_space
+
+Progress = Callable[[str], None]
+RECIPES = Path(__file__).parent / "images"
+GUEST = Path(__file__).parent / "guest"
+SUITE = "bookworm"
+TARGETS = ["manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_24", "manylinux_2_17", "manylinux2014",
+           "manylinux_2_12", "manylinux2010", "manylinux_2_5", "manylinux1"]  # fmt: skip
+FOR_THE_IMAGE = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=abi3",
+                 "--abi=none", *(f"--platform={t}_x86_64" for t in TARGETS)]  # fmt: skip
+"""What makes pip choose wheels for the image's Python rather than for ours."""
+COMPILE = ["python3", "-m", "compileall", "-q", "-j", "2", "--invalidation-mode", "unchecked-hash"]
+
+
+def names() -> list[str]:
+    """Images that have a recipe."""
+    return sorted(p.parent.name for p in RECIPES.glob("*/requirements.lock"))
+
+
+def _hash(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+def _recipe(image: str) -> Path:
+    if image not in names():
+        raise UserError(f"no image called {image!r}; there are {', '.join(names())}")
+    return RECIPES / image
+
+
+def _site_hash(image: str) -> str:
+    return _hash((_recipe(image) / "requirements.lock").read_bytes())[:16]
+
+
+def recipe_hash(image: str) -> str:
+    """Hash over everything an image is made of: base, Dockerfile, lock file and guest programs."""
+    guests = [part for path in sorted(GUEST.glob("*.py")) for part in (path.name.encode(), path.read_bytes())]
+    files = [RECIPES / "base" / "Dockerfile", _recipe(image) / "Dockerfile", _recipe(image) / "requirements.lock"]
+    return _hash(*(f.read_bytes() for f in files), *guests)
+
+
+def docker_tag(image: str) -> str:
+    """Name of the Docker image; it changes with the recipe, so a stale image is never used."""
+    return f"ratchet-{image}:{recipe_hash(image)[:16]}"
+
+
+def _base_tag() -> str:
+    return f"ratchet-base:{_hash((RECIPES / 'base' / 'Dockerfile').read_bytes())[:16]}"
+
+
+def _images_dir() -> Path:
+    folder = cache_dir() / "images"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _run(line: list[str], what: str) -> None:
+    # Another user than we are has to read what is made here.
+    done = subprocess.run(line, capture_output=True, text=True, check=False, umask=0o022)
+    if done.returncode:
+        said = [x for x in (done.stderr or done.stdout).splitlines() if x.strip()] or ["no reason given"]
+        if any("No space left" in x for x in said):
+            raise UserError(f"disk full while {what}; free some space, or set RATCHET_CACHE to another disk")
+        errors = [x for x in said if x.startswith(("ERROR", "E:"))]
+        raise UserError(f"{what} failed: {(errors or said)[-1][:300]}")
+
+
+def site(image: str, progress: Progress) -> Path:
+    """The packages of an image, as a folder. Downloaded with the user's own pip settings, every wheel checked by hash."""
+    done = _images_dir() / f"site-{image}-{_site_hash(image)}"
+    if done.exists():
+        return done
+    need_space(_images_dir(), 4 * 2**30)
+    progress(f"{image}: installing its locked packages")
+    with tempfile.TemporaryDirectory(dir=_images_dir(), prefix=".site-") as staging:
+        line = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--no-compile", "--no-deps"]
+        line += ["--require-hashes", *FOR_THE_IMAGE, f"--target={staging}/site"]
+        line += ["-r", str(_recipe(image) / "requirements.lock")]
+        _run(line, f"installing the packages of image {image}")
+        os.replace(f"{staging}/site", done)
+    return done
+
+
+def base_tar(progress: Progress) -> Path:
+    """A root file system made by mmdebstrap, for where no registry answers and for bubblewrap."""
+    done = _images_dir() / f"base-{SUITE}.tar"
+    if done.exists():
+        return done
+    if shutil.which("mmdebstrap") is None:
+        raise UserError("mmdebstrap is not installed; run `apt-get install mmdebstrap debian-archive-keyring`")
+    progress("base: making a Debian root file system (about half a minute)")
+    with tempfile.TemporaryDirectory(dir=_images_dir(), prefix=".base-") as staging:
+        line = ["mmdebstrap", "--variant=minbase", "--include=python3", SUITE, f"{staging}/base.tar"]
+        line += [f"--dpkgopt=path-exclude=/usr/share/{x}/*" for x in ("man", "doc", "locale")]
+        _run(line, "making the base image")
+        os.replace(f"{staging}/base.tar", done)
+    return done
+
+
+def _docker_base(client: docker.DockerClient, progress: Progress) -> str:
+    """Id of the base image: pulled by digest, else imported from `base_tar`."""
+    try:
+        return str(client.images.get(_base_tag()).id)
+    except ImageNotFound:
+        pass
+    try:
+        progress("base: asking the registry")
+        client.images.build(path=str(RECIPES / "base"), tag=_base_tag(), rm=True)
+    except DockerException:
+        tar = base_tar(progress)
+        progress("base: no registry answers; importing the root file system")
+        repository, tag = _base_tag().split(":")
+        client.api.import_image_from_file(str(tar), repository=repository, tag=tag)
+    return str(client.images.get(_base_tag()).id)
+
+
+def build_docker(client: docker.DockerClient, image: str, progress: Progress) -> str:
+    """Build (or find) the Docker image of a domain; returns its id. Raises UserError or SandboxError."""
+    tag = docker_tag(image)
+    with FileLock(_images_dir() / f".{image}.lock"), disk_full_is_the_users():
+        try:
+            return str(client.images.get(tag).id)
+        except ImageNotFound:
+            pass
+        packages = site(image, progress)
+        base = _docker_base(client, progress)
+        progress(f"{image}: building the Docker image")
+        with tempfile.TemporaryFile(dir=_images_dir()) as context:
+            with tarfile.open(fileobj=context, mode="w") as tar:
+                tar.add(_recipe(image) / "Dockerfile", "Dockerfile", filter=_timeless)
+                tar.add(packages, "site", filter=_timeless)
+                for program in sorted(GUEST.glob("*.py")):
+                    tar.add(program, f"guest/{program.name}", filter=_timeless)
+            context.seek(0)
+            try:
+                built, _ = client.images.build(
+                    fileobj=context, custom_context=True, tag=tag, rm=True, network_mode="none", buildargs={"BASE": base},
+                    labels={"ratchet": "image", "ratchet.recipe": recipe_hash(image)},
+                )  # fmt: skip
+            except DockerException as error:
+                if "no space left" in str(error):
+                    raise UserError("disk full while building an image; run `docker system prune`") from error
+                raise SandboxError(f"building image {image} failed: {str(error).splitlines()[0][:300]}") from error
+        return str(built.id)
+
+
+def _timeless(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
+    info.mode |= 0o444 | (0o111 if info.mode & 0o100 or info.isdir() else 0)
+    return info
+
+
+@dataclass(frozen=True)
+class Tree:
+    """An image as folders: its root file system, further folders to bind read-only, and a digest over the recipe."""
+
+    root: Path
+    binds: tuple[tuple[Path, str], ...]
+    digest: str
+
+
+def tree(image: str) -> Tree:
+    """The built folders of an image. Raises UserError when they are not built."""
+    root, packages = _images_dir() / f"root-{SUITE}", _images_dir() / f"site-{image}-{_site_hash(image)}"
+    if not root.exists() or not (packages / ".compiled").exists():
+        raise UserError(f"image {image} is not built for bubblewrap; run `ratchet images build {image} --backend bubblewrap`")
+    return Tree(root, ((packages, "/opt/site"), (_guest(), "/opt/ratchet/guest")), f"recipe:{recipe_hash(image)}")
+
+
+def _guest() -> Path:
+    """A copy of the guest programs that the candidate's user may read, whatever the checkout's permissions are."""
+    programs = sorted(GUEST.glob("*.py"))
+    done = _images_dir() / f"guest-{_hash(*(p.read_bytes() for p in programs))[:16]}"
+    if not done.exists():
+        with tempfile.TemporaryDirectory(dir=_images_dir(), prefix=".guest-") as staging:
+            os.chmod(staging, 0o755)
+            for program in programs:
+                copied = shutil.copy(program, staging)
+                os.chmod(copied, 0o644)
+            with contextlib.suppress(OSError):  # Another process may have been first; its copy is the same.
+                os.rename(staging, done)
+                os.mkdir(staging)  # For the context manager to remove.
+    return done
+
+
+def build_tree(image: str, progress: Progress) -> str:
+    """Build (or find) the folders of an image for bubblewrap; returns the digest."""
+    with FileLock(_images_dir() / f".{image}.lock"), disk_full_is_the_users():
+        packages = site(image, progress)
+        with FileLock(_images_dir() / ".root.lock"):
+            root = _images_dir() / f"root-{SUITE}"
+            if not root.exists():
+                archive = base_tar(progress)
+                progress("base: unpacking it for bubblewrap")
+                with tempfile.TemporaryDirectory(dir=_images_dir(), prefix=".root-") as staging:
+                    _run(["tar", "-xf", str(archive), "-C", staging, "--exclude=./dev/*"], "unpacking the base")
+                    os.chmod(staging, 0o755)
+                    os.replace(staging, root)
+                    os.mkdir(staging)  # For the context manager to remove.
+        if not (packages / ".compiled").exists():
+            progress(f"{image}: byte-compiling")
+            enter = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", str(root), "/", "--dev", "/dev"]
+            enter += ["--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/opt", "--bind", str(packages), "/opt/site"]
+            _run([*enter, *COMPILE, "/opt/site"], f"byte-compiling image {image}")
+            (packages / ".compiled").touch()
+    return tree(image).digest
+
+
+def build(factory: Any, image: str, progress: Progress) -> str:
+    """Build (or find) an image for a backend's factory; returns its digest."""
+    if factory.name == "docker":
+        return build_docker(factory.client, image, progress)
+    return build_tree(image, progress)

@@ -1,0 +1,191 @@
+"""The controller's end of the byte stream to a supervisor. What comes back is untrusted: every length is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from sandboxes.base import ExecResult, FileRefused, Limits, Sandbox, SandboxDied, SandboxError
+
+MAX_HEADER = 64 * 1024
+CHUNK = 256 * 1024
+START_S = 60.0
+GRACE_S = 15.0
+"""How much longer than the supervisor's own clock we wait before ending the whole sandbox."""
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/work",
+    "TMPDIR": "/tmp",
+    "LANG": "C.UTF-8",
+    "PYTHONPATH": "/opt/site:/opt/ratchet/guest",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class Wire(Protocol):
+    """A connected byte stream."""
+
+    async def read(self, count: int) -> bytes:
+        """Up to `count` bytes; empty at the end."""
+        ...
+
+    async def write(self, data: bytes | memoryview) -> None:
+        """All of `data`. Raises OSError when the other end is gone."""
+        ...
+
+
+class StreamSandbox(Sandbox):
+    """A sandbox whose supervisor is driven over a stream. A backend adds how to open it, to end it, and to ask for oom."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._wire: Wire | None = None
+        self._buffer = b""
+
+    @abstractmethod
+    async def open_wire(self) -> Wire:
+        """Start the supervisor and connect to it."""
+
+    @abstractmethod
+    async def oom_kills(self) -> int:
+        """How many processes of this sandbox the kernel has killed for memory so far."""
+
+    def rlimits(self) -> dict[str, int]:
+        """Limits that the kernel keeps per process, set by the supervisor just before it runs the candidate."""
+        bounds = self.limits
+        return {
+            "RLIMIT_CORE": 0,
+            "RLIMIT_CPU": int(bounds.wall_s * max(1.0, bounds.cpus)) + 5,
+            "RLIMIT_FSIZE": bounds.file_bytes,
+            "RLIMIT_NOFILE": bounds.open_files,
+        }
+
+    async def start(self) -> None:
+        """Start the supervisor and hear it say that it is ready."""
+        try:
+            self._wire = await self.open_wire()
+            hello = await asyncio.wait_for(self._read_header(), START_S)
+        except (TimeoutError, SandboxDied) as error:
+            await self.close()
+            raise SandboxError(f"sandbox did not start: {error or f'no answer in {START_S:g} s'}") from error
+        except BaseException:
+            await self.close()
+            raise
+        if "ready" not in hello:
+            raise SandboxError("sandbox did not start: its supervisor said something else than ready")
+
+    async def exec(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, wall_s: float | None = None
+    ) -> ExecResult:
+        """Run a program to its end; see `Sandbox.exec`."""
+        wall = min(wall_s or self.limits.wall_s, self.limits.wall_s)
+        before = await self.oom_kills()
+        order = {
+            "op": "exec",
+            "argv": list(argv),
+            "env": {**ENVIRONMENT, **(env or {})},
+            "wall_s": wall,
+            "output_bytes": self.limits.output_bytes,
+            "rlimits": self.rlimits(),
+        }
+        try:
+            await self._send(order)
+            header = await asyncio.wait_for(self._read_header(), wall + GRACE_S)
+            stdout = await self._payload(header, "stdout", self.limits.output_bytes)
+            stderr = await self._payload(header, "stderr", self.limits.output_bytes)
+        except TimeoutError:
+            # The supervisor itself no longer answers: end everything from outside.
+            await self.close()
+            return ExecResult(None, 9, b"", b"", timed_out=True, wall_s=wall + GRACE_S)
+        return ExecResult(
+            exit_code=_int_or_none(header, "exit_code"),
+            signal=_int_or_none(header, "signal"),
+            stdout=stdout,
+            stderr=stderr,
+            timed_out=header.get("timed_out") is True,
+            flooded=header.get("flooded") is True,
+            oom=await self.oom_kills() > before,
+            wall_s=float(header.get("wall_s") or 0.0),
+        )
+
+    async def put(self, path: str, data: bytes) -> None:
+        """Write a file; see `Sandbox.put`."""
+        await self._send({"op": "put", "path": path, "size": len(data)}, data)
+        error = (await self._read_header()).get("error")
+        if error is not None:
+            raise SandboxError(f"could not write {path} in the sandbox: {str(error)[:200]}")
+
+    async def get(self, path: str, *, max_bytes: int) -> bytes:
+        """Read a file; see `Sandbox.get`."""
+        await self._send({"op": "get", "path": path, "max": max_bytes})
+        header = await self._read_header()
+        if header.get("error") is not None:
+            raise FileRefused(str(header["error"])[:200])
+        return await self._payload(header, "size", max_bytes)
+
+    # -- bytes ---------------------------------------------------------------------------------------------------
+
+    async def _send(self, order: dict[str, Any], payload: bytes = b"") -> None:
+        if self._wire is None:
+            raise SandboxDied("sandbox is not running")
+        try:
+            await self._wire.write(json.dumps(order).encode() + b"\n")
+            view = memoryview(payload)
+            for at in range(0, len(view), CHUNK):
+                await self._wire.write(view[at : at + CHUNK])
+        except OSError as error:
+            raise await self._died() from error
+
+    async def _fill(self) -> None:
+        part = await self._or_died(self._wire.read, CHUNK)
+        if not part:
+            raise await self._died()
+        self._buffer += part
+
+    async def _or_died(self, call: Callable[[int], Awaitable[bytes]], count: int) -> bytes:
+        try:
+            return await call(count)
+        except OSError as error:
+            raise await self._died() from error
+
+    async def _read_header(self) -> dict[str, Any]:
+        while b"\n" not in self._buffer:
+            if len(self._buffer) > MAX_HEADER:
+                raise SandboxDied("sandbox sent something that is not our protocol")
+            await self._fill()
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        try:
+            header = json.loads(line)
+        except ValueError as error:
+            raise SandboxDied("sandbox sent something that is not our protocol") from error
+        if not isinstance(header, dict):
+            raise SandboxDied("sandbox sent something that is not our protocol")
+        return header
+
+    async def _payload(self, header: dict[str, Any], key: str, bound: int) -> bytes:
+        size = header.get(key)
+        if type(size) is not int or not 0 <= size <= bound:
+            raise SandboxDied(f"sandbox announced {key} of an impossible size")
+        parts, have = [self._buffer[:size]], min(size, len(self._buffer))
+        self._buffer = self._buffer[size:]
+        while have < size:
+            part = await self._or_died(self._wire.read, min(CHUNK, size - have))
+            if not part:
+                raise await self._died()
+            parts.append(part)
+            have += len(part)
+        return b"".join(parts)
+
+    async def _died(self) -> SandboxDied:
+        oom = await self.oom_kills() > 0
+        return SandboxDied("sandbox ran out of memory" if oom else "sandbox ended while the candidate ran", oom=oom)
+
+
+def _int_or_none(header: dict[str, Any], key: str) -> int | None:
+    value = header.get(key)
+    return value if type(value) is int else None
