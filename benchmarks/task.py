@@ -169,9 +169,12 @@ class Task(ABC):
         """A known program of `baselines/`, to compare with."""
         return Candidate(source=(self.folder / "baselines" / f"{name}.py").read_text(), name=name)
 
-    @abstractmethod
     def missing(self) -> str | None:
         """None when the task's data is at hand, else one line that says how to get it."""
+        return None
+
+    def fetch(self, progress: Callable[[str], None]) -> None:
+        """Get the task's data into the cache; nothing to do when it is there. Raises UserError."""
 
     @abstractmethod
     def score(self, candidates: Sequence[Candidate], split: Split, seed: int, bench: Bench) -> list[Score]:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import IO
 
-from sandboxes import cgroup, images, seccomp
+from sandboxes import cgroup, images, lease, seccomp
 from sandboxes.base import MIB, Limits, Mount, SandboxError, UserError
 from sandboxes.stream import ENVIRONMENT, StreamSandbox, Wire
 
@@ -106,7 +106,7 @@ class BubblewrapSandbox(StreamSandbox):
         self.image_digest = tree.digest
         joining: list[str] = []
         if await asyncio.to_thread(cgroup.available):
-            self._group = cgroup.Group(f"{os.getpid()}-{secrets.token_hex(6)}", self.limits)
+            self._group = cgroup.Group(f"{lease.me()}-{secrets.token_hex(6)}", self.limits)
             joining = [str(path) for path in self._group.joining]
         filter_file = tempfile.TemporaryFile()
         filter_file.write(seccomp.program())

@@ -10,6 +10,7 @@ import os
 import time
 from pathlib import Path
 
+from sandboxes import lease
 from sandboxes.base import Limits
 
 ROOT = Path("/sys/fs/cgroup")
@@ -120,3 +121,19 @@ def memory_group_of(pid: int) -> Path | None:
 def oom_kills_at(folder: Path | None) -> int:
     """Processes that the kernel has killed for memory in the group at `folder`."""
     return _oom_kills_in(folder) if folder is not None else 0
+
+
+def remove_orphans(*, everything: bool = False) -> list[str]:
+    """Remove groups whose controller (named by its pid and start time in the group's name) is dead; returns names."""
+    removed = []
+    for base in set(_bases().values()):
+        for folder in sorted(base.glob("*-*-*")) if base.exists() else []:
+            pid, born, _ = folder.name.split("-", 2)
+            if everything or not lease.alive(f"{pid}-{born}"):
+                with contextlib.suppress(OSError):
+                    for line in (folder / "cgroup.procs").read_text().split():
+                        os.kill(int(line), 9)
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+                    removed.append(folder.name)
+    return sorted(set(removed))

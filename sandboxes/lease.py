@@ -22,3 +22,8 @@ def alive(owner: str) -> bool:
         return abs(psutil.Process(int(pid)).create_time() - float(born)) < 0.05
     except (ValueError, psutil.Error):
         return False
+
+
+def folder_prefix() -> str:
+    """Prefix for temporary folders of this process, so that `ratchet clean` can tell whose they are."""
+    return f"{LABEL}-{me()}-"

@@ -1,0 +1,35 @@
+"""Runs inside the sandbox: hand the candidate the training counts and write down what it answers."""
+
+import numpy as np
+from candidate import BROKEN_CONTRACT, call, give_up, load
+from scipy import sparse
+
+
+def read_counts(path):
+    """The training counts, float32 CSR [cells, genes]."""
+    with np.load(path, allow_pickle=False) as file:
+        parts = (file["data"], file["indices"], file["indptr"])
+        return sparse.csr_matrix(parts, shape=tuple(file["shape"]))
+
+
+def as_array(answer):
+    """The answer as a dense float array in C order, or the end of this process with the reason."""
+    if sparse.issparse(answer):
+        answer = answer.toarray()
+    array = np.ascontiguousarray(answer)
+    if array.dtype == object:
+        give_up(BROKEN_CONTRACT, "denoise() returned no array of numbers")
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    return array
+
+
+def main():
+    denoise = load("/work/candidate.py", "denoise")
+    answer = call(denoise, read_counts("/work/counts.npz"))
+    if answer is None:
+        give_up(BROKEN_CONTRACT, "denoise() returned nothing")
+    np.save("/work/prediction.npy", call(as_array, answer), allow_pickle=False)
+
+
+main()

@@ -1,0 +1,53 @@
+"""`ratchet score TASK FILE`: what is one candidate file worth?"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.task import Bench, Split
+from cli.options import BACKEND, JSON, RUNTIME, emit, out, spinner
+
+
+def score(
+    task: Annotated[str, typer.Argument(help="A task's name; `ratchet tasks` lists them.")],
+    file: Annotated[Path, typer.Argument(help="A Python file that defines what `ratchet tasks TASK` says.")],
+    split: Annotated[Split, typer.Option(help="Which part of the data.")] = Split.REPORT,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer repeats: to see whether it works, not for a record.")] = False,
+    backend: BACKEND = "auto",
+    runtime: RUNTIME = None,
+    json: JSON = False,
+) -> int:
+    """Score one candidate file in a fresh sandbox and write a record.
+
+    Exits 0 when the verdict is ok, 1 for any other verdict, 2 for a mistake of yours, 3 for a fault of ours.
+
+    Example: ratchet score trimul my_kernel.py --json
+    """
+    from agents.models.gate import SocketGate
+    from benchmarks.registry import task as find
+    from cli.scoring import read_candidate, score_file, shown
+    from sandboxes.backends import choose_backend
+
+    found = find(task)
+    read_candidate(file)  # Before anything that takes time.
+    with tempfile.TemporaryDirectory(prefix="ratchet-") as folder, spinner(f"scoring {file.name} on {task}") as say:
+        gate = SocketGate(Path(folder) / "trace.jsonl") if found.uses_model else None
+        bench = Bench(choose_backend(backend, runtime=runtime), gate, say, quick)
+        result, path = score_file(task, file, bench, split)
+    if json:
+        emit({
+            "task": task, "split": split.value, "verdict": result.verdict.value, "reason": result.reason,
+            "score": result.value, "metric": found.metric.name, "unit": found.metric.unit,
+            "direction": found.metric.direction.value, "interval": result.interval, "secondary": result.secondary,
+            "seconds": result.seconds, "record": str(path),
+        })  # fmt: skip
+    else:
+        out.print(shown(task, result), markup=False)
+        for name, value in result.secondary.items():
+            out.print(f"    {name} {value:.4g}", markup=False)
+        out.print(f"record: {path}", markup=False, soft_wrap=True)
+    return 0 if result.ok else 1
