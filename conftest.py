@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.evaluator import Evaluator
 from benchmarks.task import Bench, Score
 from sandboxes.base import SandboxFactory, UserError
 
@@ -61,24 +62,26 @@ def bench(sandboxes: SandboxFactory) -> Bench:
 
 
 @pytest.fixture(scope="session")
-def model_bench(sandboxes: SandboxFactory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """The same with the real language model behind a gate."""
+def evaluator(sandboxes: SandboxFactory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evaluator]:
+    """An evaluator process with the real language model behind a gate."""
     from agents.models.gate import SocketGate
 
-    yield Bench(sandboxes=sandboxes, model=SocketGate(tmp_path_factory.mktemp("trace") / "model.jsonl"))
+    gate = SocketGate(tmp_path_factory.mktemp("trace") / "model.jsonl")
+    with Evaluator(sandboxes.name, model=gate) as process:
+        yield process
 
 
 @pytest.fixture
 def evaluate(
-    pytestconfig: pytest.Config, model_bench: Bench, capsys: pytest.CaptureFixture[str]
+    pytestconfig: pytest.Config, evaluator: Evaluator, sandboxes: SandboxFactory, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str], Score]:
     """Score a task's seed, or the user's candidate, on the report split; write a record and say where it is."""
     from cli.scoring import score_file, shown
 
     def run(name: str) -> Score:
         file = pytestconfig.getoption("--candidate")
-        score, path = score_file(name, Path(file) if file else None, model_bench)
         with capsys.disabled():
+            score, path = score_file(name, Path(file) if file else None, evaluator, sandboxes, print)
             print(f"\n{name}: {shown(name, score)}\n  record: {path}")
         return score
 

@@ -17,7 +17,10 @@ def commitment(seed: int, nonce: str) -> str:
 
 
 def evaluate(
-    task: Task, candidates: Sequence[Candidate], split: Split, bench: Bench,
+    task: Task,
+    candidates: Sequence[Candidate],
+    split: Split,
+    bench: Bench,
     on_commit: Callable[[str], None] = lambda committed: None,
 ) -> list[Score]:
     """Score candidates on one split under one fresh secret seed, so that they can be compared pairwise.

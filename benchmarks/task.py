@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -151,7 +151,7 @@ class Task(ABC):
     fresh_inputs: bool = True
     """True when each secret seed makes new inputs, so that two candidates can be compared only under one seed.
     False when the split is a fixed list of cases: then an earlier score stays comparable."""
-    floors: dict[str, float] = {}
+    floors: ClassVar[dict[str, float]] = {}
     """Secondary quantities that an improvement may not push below the smaller of this floor and the parent's value."""
 
     @property

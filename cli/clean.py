@@ -16,7 +16,8 @@ from sandboxes.base import UserError
 
 def clean(
     everything: Annotated[
-        bool, typer.Option("--all", help="Also sandboxes whose controller still runs, and all built images and downloads.")
+        bool,
+        typer.Option("--all", help="Also sandboxes whose controller still runs, and all built images and downloads."),
     ] = False,
     json: JSON = False,
 ) -> None:

@@ -44,13 +44,16 @@ def doctor(
         for f in findings:
             mark = "ok     " if f.ok else "missing"
             line = f"{mark}  {f.what:<{width}}  {f.detail}"
-            out.print(line + (f"\n         {'':<{width}}  mend: {f.mend}" if f.mend else ""), markup=False, soft_wrap=True)
+            out.print(
+                line + (f"\n         {'':<{width}}  mend: {f.mend}" if f.mend else ""), markup=False, soft_wrap=True
+            )
     return 0 if all(f.ok for f in findings if not f.what.startswith(("gpu", "docker", "bubblewrap"))) else 2
 
 
 def _mend() -> None:
     """Install or start what may be, build the images for each backend that is here, fetch the model and the data."""
     from agents.models.torch_local import fetch_model
+
     from benchmarks.registry import task, task_names
     from sandboxes import images
     from sandboxes.backends import BACKENDS, choose_backend
@@ -78,19 +81,27 @@ def examine() -> Iterator[Finding]:
     from sandboxes.engine import engine_answers
 
     docker, bwrap = engine_answers(), shutil.which("bwrap") is not None
-    yield Finding("docker engine", docker, "answers" if docker else "does not answer", "" if docker else "ratchet doctor --fix")
-    yield Finding("bubblewrap", bwrap, "installed" if bwrap else "not installed", "" if bwrap else "apt-get install bubblewrap")
+    yield Finding(
+        "docker engine", docker, "answers" if docker else "does not answer", "" if docker else "ratchet doctor --fix"
+    )
+    yield Finding(
+        "bubblewrap", bwrap, "installed" if bwrap else "not installed", "" if bwrap else "apt-get install bubblewrap"
+    )
     yield Finding(
         "backend", docker or bwrap, "docker" if docker else "bubblewrap" if bwrap else "none: no score without a sandbox",
         "" if docker or bwrap else "ratchet doctor --fix",
     )  # fmt: skip
     for name in images.names():
         built = _image_built(name, docker)
-        yield Finding(f"image {name}", built, "built" if built else "not built", "" if built else f"ratchet images build {name}")
+        yield Finding(
+            f"image {name}", built, "built" if built else "not built", "" if built else f"ratchet images build {name}"
+        )
     yield _model()
     for name in task_names():
         missing = task(name).missing()
-        yield Finding(f"data {name}", missing is None, missing or "at hand", f"ratchet data fetch {name}" if missing else "")
+        yield Finding(
+            f"data {name}", missing is None, missing or "at hand", f"ratchet data fetch {name}" if missing else ""
+        )
     gpu = gpu_name()
     yield Finding("gpu", gpu != "none", gpu if gpu != "none" else "none (optional: the suite runs on the CPU)")
     free = shutil.disk_usage(cache_dir()).free / 2**30

@@ -11,7 +11,9 @@ import typer
 from rich.console import Console
 
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines instead of text.")]
-BACKEND = Annotated[str, typer.Option(help="Where untrusted code runs: docker, bubblewrap, or auto (docker if it answers).")]
+BACKEND = Annotated[
+    str, typer.Option(help="Where untrusted code runs: docker, bubblewrap, or auto (docker if it answers).")
+]
 RUNTIME = Annotated[str | None, typer.Option(help="Docker's runtime, e.g. runsc for gVisor.")]
 
 err = Console(stderr=True, highlight=False)

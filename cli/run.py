@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,12 +27,11 @@ class Preset:
 
     tasks: tuple[str, ...]
     plan: Plan
-    quick: bool = False
 
 
 PRESETS = {
     "demo": Preset(("lawbench", "denoising", "trimul"), Plan(generations=3, width=4)),
-    "quick": Preset(("denoising",), Plan(generations=1, width=2), quick=True),
+    "quick": Preset(("denoising",), Plan(generations=1, width=2, quick=True)),
 }
 
 
@@ -61,12 +61,12 @@ def run(
     names = tuple(dict.fromkeys(task)) if task else base.tasks
     for name in names:
         find(name)
-    plan = Plan(generations or base.plan.generations, width or base.plan.width)
+    plan = Plan(generations or base.plan.generations, width or base.plan.width, base.plan.quick)
     settings = {"preset": preset, "tasks": list(names), **asdict(plan)}
     folder = (_last(out_folder, settings) if resume else None) or _new(out_folder, settings)
     try:
         with FileLock(folder / ".lock", timeout=0):
-            finished = _tasks(names, plan, folder, base.quick, backend, runtime)
+            finished = _tasks(names, plan, folder, backend, runtime)
     except Timeout:
         raise UserError(f"another ratchet is working on {folder}") from None
     except KeyboardInterrupt:
@@ -81,12 +81,11 @@ def run(
             out.print(f"{f.record.task}: {f.path}", markup=False, soft_wrap=True)
 
 
-def _tasks(
-    names: tuple[str, ...], plan: Plan, folder: Path, quick: bool, backend: str, runtime: str | None
-) -> list[Finished]:
+def _tasks(names: tuple[str, ...], plan: Plan, folder: Path, backend: str, runtime: str | None) -> list[Finished]:
     from agents.models.gate import SocketGate
+
+    from benchmarks.evaluator import Evaluator
     from benchmarks.registry import task as find
-    from benchmarks.task import Bench
     from feedback.archive import Archive
     from feedback.loop import Loop
     from feedback.proposer import MoveSearch
@@ -99,15 +98,14 @@ def _tasks(
     try:
         with _live() as (say, status):
             gate = SocketGate(folder / "trace" / "model.jsonl")
-            for name in names:
-                task = find(name)
-                status(f"{name}: data and image")
-                task.fetch(lambda m, n=name: status(f"{n}: {m}"))  # type: ignore[misc]
-                build(factory, task.image, status)
-                bench = Bench(factory, gate if task.uses_model else None, lambda m, n=name: status(f"{n}: {m}"), quick)  # type: ignore[misc]
-                loop = Loop(task, plan, MoveSearch(), archive, bench, lambda m, n=name: say(n, m))  # type: ignore[misc]
-                finished.append(loop.run())
-                say(name, "done")
+            with Evaluator(factory.name, runtime=runtime, model=gate, progress=status) as evaluator:
+                for name in names:
+                    task = find(name)
+                    task.fetch(status)
+                    build(factory, task.image, status)
+                    voice = partial(say, name)
+                    finished.append(Loop(task, plan, MoveSearch(), archive, evaluator, voice).run())
+                    voice("done")
     finally:
         archive.close()
     return finished
@@ -151,7 +149,17 @@ def _last(root: Path, settings: dict[str, object]) -> Path | None:
 def table(finished: list[Finished]) -> Table:
     """The final table: one line a task, all scores on the report split."""
     made = Table(title="Report split, scored once", title_justify="left")
-    for column in ("task", "metric", "seed", "best", "95 % interval", "gain over seed (paired)", "lever", "gen", "wall"):
+    for column in (
+        "task",
+        "metric",
+        "seed",
+        "best",
+        "95 % interval",
+        "gain over seed (paired)",
+        "lever",
+        "gen",
+        "wall",
+    ):
         made.add_column(column, overflow="fold")
     for f in finished:
         r = f.record

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.task import Bench, Split
+from benchmarks.task import Split
 from cli.options import BACKEND, JSON, RUNTIME, emit, out, spinner
 
 
@@ -16,7 +16,9 @@ def score(
     task: Annotated[str, typer.Argument(help="A task's name; `ratchet tasks` lists them.")],
     file: Annotated[Path, typer.Argument(help="A Python file that defines what `ratchet tasks TASK` says.")],
     split: Annotated[Split, typer.Option(help="Which part of the data.")] = Split.REPORT,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer repeats: to see whether it works, not for a record.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer repeats: to see whether it works, not for a record.")
+    ] = False,
     backend: BACKEND = "auto",
     runtime: RUNTIME = None,
     json: JSON = False,
@@ -28,6 +30,8 @@ def score(
     Example: ratchet score trimul my_kernel.py --json
     """
     from agents.models.gate import SocketGate
+
+    from benchmarks.evaluator import Evaluator
     from benchmarks.registry import task as find
     from cli.scoring import read_candidate, score_file, shown
     from sandboxes.backends import choose_backend
@@ -36,8 +40,9 @@ def score(
     read_candidate(file)  # Before anything that takes time.
     with tempfile.TemporaryDirectory(prefix="ratchet-") as folder, spinner(f"scoring {file.name} on {task}") as say:
         gate = SocketGate(Path(folder) / "trace.jsonl") if found.uses_model else None
-        bench = Bench(choose_backend(backend, runtime=runtime), gate, say, quick)
-        result, path = score_file(task, file, bench, split)
+        factory = choose_backend(backend, runtime=runtime)
+        with Evaluator(factory.name, runtime=runtime, model=gate, progress=say) as evaluator:
+            result, path = score_file(task, file, evaluator, factory, say, split=split, quick=quick)
     if json:
         emit({
             "task": task, "split": split.value, "verdict": result.verdict.value, "reason": result.reason,

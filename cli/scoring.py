@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.evaluate import evaluate
+from benchmarks.evaluator import Evaluator
 from benchmarks.registry import task as find
-from benchmarks.task import Bench, Candidate, Direction, Score, Split
+from benchmarks.task import Candidate, Direction, Score, Split
 from feedback.loop import measurement
 from results.record import Record, write_record
 from results.store import RUNS
-from sandboxes.base import UserError
+from sandboxes.base import SandboxFactory, UserError
 from sandboxes.images import build
 
 MAX_FILE_BYTES = 1024 * 1024
@@ -31,13 +32,22 @@ def read_candidate(file: Path) -> Candidate:
         raise UserError(f"can't read {file}: {error.strerror}") from error
 
 
-def score_file(name: str, file: Path | None, bench: Bench, split: Split = Split.REPORT) -> tuple[Score, Path]:
+def score_file(
+    name: str,
+    file: Path | None,
+    evaluator: Evaluator,
+    factory: SandboxFactory,
+    progress: Callable[[str], None],
+    *,
+    split: Split = Split.REPORT,
+    quick: bool = False,
+) -> tuple[Score, Path]:
     """Score a file (or, without one, the task's seed) and write a record; returns the score and the record's path."""
     task = find(name)
     candidate = read_candidate(file) if file is not None else task.seed()
-    task.fetch(bench.progress)
-    build(bench.sandboxes, task.image, bench.progress)
-    score = evaluate(task, [candidate], split, bench)[0]
+    task.fetch(progress)
+    build(factory, task.image, progress)
+    score = evaluator.evaluate(name, [candidate], split, quick=quick)[0]
     metric = task.metric
     record = Record(
         kind="score", task=name, metric=metric.name, unit=metric.unit, direction=metric.direction.value,

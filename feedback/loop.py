@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.evaluate import evaluate
-from benchmarks.task import Bench, Candidate, Direction, Score, Split, Task
+from benchmarks.evaluator import Evaluator
+from benchmarks.task import Candidate, Direction, Score, Split, Task
 from feedback.archive import Archive, Generation, Report, Try
 from feedback.gate import Decision, judge
 from feedback.proposer import Proposal, Proposer
@@ -25,6 +25,8 @@ class Plan:
     generations: int = 3
     width: int = 4
     """Tries per generation."""
+    quick: bool = False
+    """Fewer repeats in each scoring: for tests, never for a record that is published."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,11 @@ Say = Callable[[str], None]
 class Loop:
     """One task's run. Call `run`; call it again on the same archive to go on where it was left."""
 
-    def __init__(self, task: Task, plan: Plan, proposer: Proposer, archive: Archive, bench: Bench, say: Say) -> None:
+    def __init__(
+        self, task: Task, plan: Plan, proposer: Proposer, archive: Archive, evaluator: Evaluator, say: Say
+    ) -> None:
         self.task, self.plan, self.proposer = task, plan, proposer
-        self.archive, self.bench, self.say = archive, bench, say
+        self.archive, self.evaluator, self.say = archive, evaluator, say
         self._begun = time.monotonic()
 
     def run(self) -> Finished:
@@ -128,7 +132,10 @@ class Loop:
             self.archive.save(*rows)
 
         candidates = [self.archive.candidate(row) for row in rows]
-        return evaluate(self.task, candidates, Split.SEARCH, self.bench, commit)
+        return self._evaluate(candidates, Split.SEARCH, commit)
+
+    def _evaluate(self, candidates: Sequence[Candidate], split: Split, commit: Say) -> list[Score]:
+        return self.evaluator.evaluate(self.task.name, candidates, split, quick=self.plan.quick, on_commit=commit)
 
     def _store(self, rows: Sequence[Try], scores: Sequence[Score]) -> None:
         for row, score in zip(rows, scores, strict=True):
@@ -151,7 +158,7 @@ class Loop:
                 self.archive.save(report)
 
             distinct = programs if first.id != best.id else programs[:1]
-            scores = evaluate(self.task, distinct, Split.REPORT, self.bench, commit)
+            scores = self._evaluate(distinct, Split.REPORT, commit)
             report.seed, report.best = scores[0].model_dump(mode="json"), scores[-1].model_dump(mode="json")
             report.wall_s = self._save_clock()
             self.archive.save(report)

@@ -41,9 +41,9 @@ def bootstrap_mean(values: Array, *, resamples: int = 2000, level: float = 0.95,
     return float(low), float(high)
 
 
-def paired_difference(new: Mapping[str, float], old: Mapping[str, float], *, seed: int = 0, level: float = 0.95) -> tuple[
-    float, tuple[float, float]
-]:
+def paired_difference(
+    new: Mapping[str, float], old: Mapping[str, float], *, seed: int = 0, level: float = 0.95
+) -> tuple[float, tuple[float, float]]:
     """Mean of new − old over the same units, and its bootstrap interval.
 
     Raises ValueError when the two were not measured on exactly the same units: an unpaired comparison would hide that

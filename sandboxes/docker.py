@@ -100,10 +100,9 @@ class DockerSandbox(StreamSandbox):
             "pids_limit": bounds.pids,
             "nano_cpus": int(bounds.cpus * 1e9),
             "ipc_mode": "private",
+            "auto_remove": True,  # Whatever ends it, also our own death, the engine removes it.
             "log_config": docker.types.LogConfig(type="none"),
-            "binds": {
-                str(m.source): {"bind": m.target, "mode": "rw" if m.writable else "ro"} for m in self._mounts
-            },
+            "binds": {str(m.source): {"bind": m.target, "mode": "rw" if m.writable else "ro"} for m in self._mounts},
             "runtime": self._runtime,
         }
 
@@ -146,13 +145,9 @@ class DockerSandbox(StreamSandbox):
         return self._attached
 
     async def oom_kills(self) -> int:
-        """From the container's memory group; after its end, from what the engine noted."""
-        if self._memory_group is not None and self._memory_group.exists():
-            return oom_kills_at(self._memory_group)
-        with contextlib.suppress(DockerException):
-            state = (await asyncio.to_thread(self._client.api.inspect_container, self._id))["State"]
-            return int(bool(state.get("OOMKilled")))
-        return 0
+        """From the container's memory group. The kernel kills the candidate before the supervisor (`oom_score_adj`),
+        so the group is still there to be read."""
+        return oom_kills_at(self._memory_group)
 
     async def close(self) -> None:
         """Remove the container by force."""

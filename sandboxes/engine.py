@@ -81,4 +81,6 @@ def ensure_backend(progress: Progress) -> str:
         progress(f"no Docker engine could be started (see {cache_dir() / 'dockerd.log'}); using bubblewrap")
     if shutil.which("bwrap") is not None:
         return "bubblewrap"
-    raise UserError("no Docker engine answers and bubblewrap is not installed; run `apt-get install bubblewrap` as root")
+    raise UserError(
+        "no Docker engine answers and bubblewrap is not installed; run `apt-get install bubblewrap` as root"
+    )

@@ -35,7 +35,7 @@ TARGETS = ["manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_24
 FOR_THE_IMAGE = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=abi3",
                  "--abi=none", *(f"--platform={t}_x86_64" for t in TARGETS)]  # fmt: skip
 """What makes pip choose wheels for the image's Python rather than for ours."""
-COMPILE = ["python3", "-m", "compileall", "-q", "-j", "2", "--invalidation-mode", "unchecked-hash"]
+COMPILE = ["python3", "/opt/ratchet/guest/compile_site.py"]
 
 
 def names() -> list[str]:
@@ -162,7 +162,7 @@ def build_docker(client: docker.DockerClient, image: str, progress: Progress) ->
             context.seek(0)
             try:
                 built, _ = client.images.build(
-                    fileobj=context, custom_context=True, tag=tag, rm=True, network_mode="none", buildargs={"BASE": base},
+                    fileobj=context, custom_context=True, tag=tag, rm=True, forcerm=True, network_mode="none", buildargs={"BASE": base},
                     labels={"ratchet": "image", "ratchet.recipe": recipe_hash(image)},
                 )  # fmt: skip
             except DockerException as error:
@@ -191,7 +191,9 @@ def tree(image: str) -> Tree:
     """The built folders of an image. Raises UserError when they are not built."""
     root, packages = _images_dir() / f"root-{SUITE}", _images_dir() / f"site-{image}-{_site_hash(image)}"
     if not root.exists() or not (packages / ".compiled").exists():
-        raise UserError(f"image {image} is not built for bubblewrap; run `ratchet images build {image} --backend bubblewrap`")
+        raise UserError(
+            f"image {image} is not built for bubblewrap; run `ratchet images build {image} --backend bubblewrap`"
+        )
     return Tree(root, ((packages, "/opt/site"), (_guest(), "/opt/ratchet/guest")), f"recipe:{recipe_hash(image)}")
 
 
@@ -229,7 +231,8 @@ def build_tree(image: str, progress: Progress) -> str:
             progress(f"{image}: byte-compiling")
             enter = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", str(root), "/", "--dev", "/dev"]
             enter += ["--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/opt", "--bind", str(packages), "/opt/site"]
-            _run([*enter, *COMPILE, "/opt/site"], f"byte-compiling image {image}")
+            enter += ["--ro-bind", str(_guest()), "/opt/ratchet/guest"]
+            _run([*enter, *COMPILE], f"byte-compiling image {image}")
             (packages / ".compiled").touch()
     return tree(image).digest
 

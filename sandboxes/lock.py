@@ -23,7 +23,9 @@ def lock(image: str, progress: Progress) -> Path:
         line += [*FOR_THE_IMAGE, f"--target={nowhere}/site", f"--report={nowhere}/report.json", "-r", str(wanted)]
         done = subprocess.run(line, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise UserError(f"can't resolve {wanted}: {(done.stderr.strip() or 'no reason given').splitlines()[-1][:300]}")
+            raise UserError(
+                f"can't resolve {wanted}: {(done.stderr.strip() or 'no reason given').splitlines()[-1][:300]}"
+            )
         report = json.loads((Path(nowhere) / "report.json").read_text())
     lines = []
     for item in report["install"]:

@@ -30,7 +30,6 @@ _X86 = {
     "finit_module": 313, "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323, "kexec_load": 246,
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "move_mount": 429,
     "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433, "mount_setattr": 442, "personality": 135,
-    "mknod": 133, "mknodat": 259,
 }  # fmt: skip
 _ARM = {
     "ptrace": 117, "syslog": 116, "mount": 40, "umount2": 39, "swapon": 224, "swapoff": 225, "reboot": 142,
@@ -41,7 +40,7 @@ _ARM = {
     "setns": 268, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "finit_module": 273,
     "kexec_file_load": 294, "bpf": 280, "userfaultfd": 282, "kexec_load": 104, "io_uring_setup": 425,
     "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "move_mount": 429, "fsopen": 430,
-    "fsconfig": 431, "fsmount": 432, "fspick": 433, "mount_setattr": 442, "personality": 92, "mknodat": 33,
+    "fsconfig": 431, "fsmount": 432, "fspick": 433, "mount_setattr": 442, "personality": 92,
 }  # fmt: skip
 REFUSED = {"x86_64": _X86, "aarch64": _ARM}
 CLONE = {"x86_64": 56, "aarch64": 220}

@@ -66,7 +66,7 @@ def read_h5ad(path: Path) -> sparse.csr_matrix:
         raise UserError(f"{path.name} is not the expected .h5ad file ({error}); delete it and fetch again") from error
     exact = np.expm1(logged.astype(np.float64)) * np.repeat(depth, np.diff(indptr)) / 1e4
     whole = np.rint(exact)
-    # float32 keeps seven digits of a logarithm, so a count of 259 comes back within 0.1; half a molecule would be wrong.
+    # A logarithm in float32 keeps seven digits: a count of 259 comes back within 0.1. Half a molecule would be wrong.
     if np.abs(exact - whole).max() > 0.2 or whole.min() < 1 or whole.sum() != MOLECULES:
         raise UserError(f"{path.name} does not hold the expected counts; delete it and fetch again")
     counts = sparse.csr_matrix((whole.astype(np.float32), indices, indptr), shape=(CELLS, GENES))

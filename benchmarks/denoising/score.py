@@ -25,7 +25,7 @@ from sandboxes.base import MIB, Limits
 
 THINNINGS = 3
 MAX_SOURCE_BYTES = 32 * 1024
-"""A denoiser is a program, not a table: the counts are public, and compressed they take about three times as much."""
+"""A denoiser is a program, not a table: the counts are public, and one split takes about 70 kB as compressed text."""
 IMPLAUSIBLE_POISSON_NORM = 0.95
 """Known rates reach 0.90 (simulated: Poisson counts from a rank-8 fit of this data, thinned and scored with the rates
 themselves). A prediction nearer to the test counts than that was made with knowledge of them."""
@@ -72,8 +72,8 @@ class Denoising(Task):
         memory_bytes=2048 * MIB, cpus=1.0, wall_s=120.0, file_bytes=64 * MIB, scratch_bytes=128 * MIB, pids=64
     )
     # The published floor is 0.97 of a loss with exchanged arguments. With the right formula and 70 test molecules a
-    # cell, even the true rates reach only 0.90 here and MAGIC 0.79: no candidate may buy error with worse likelihood
-    # than that.
+    # cell, even the true rates reach only 0.90 here and MAGIC 0.79: no candidate may buy a smaller error with a
+    # likelihood that is worse than that.
     floors = {"poisson_norm": 0.78}
 
     def missing(self) -> str | None:

@@ -52,7 +52,7 @@ def input_memory(slots: Sequence[Mapping[str, Array]], specs: tuple[TensorSpec, 
 
 
 def _write_all(handle: int, array: Array, offset: int) -> None:
-    data = memoryview(array).cast("B")
+    data = memoryview(array.data).cast("B")
     while data:
         written = os.pwrite(handle, data, offset)
         data, offset = data[written:], offset + written

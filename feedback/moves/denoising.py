@@ -1,7 +1,8 @@
 """Moves for the denoising task: each fills one step of the seed's pipeline or turns one of its constants.
 
 The steps are functions of fixed names (`stabilise`, `smooth`, `sharpen`, `prior`, …), so moves compose in any order: a
-later `smooth` replaces an earlier one, and a constant keeps its value when a function around it changes.
+later `smooth` replaces an earlier one, and a constant keeps its value when a function around it changes. A move whose
+constant or step is not in use yet returns the source unchanged. Coarse moves come first, fine ones last.
 """
 
 from __future__ import annotations
@@ -16,122 +17,20 @@ from agents.edits import (
     set_constant,
 )
 from feedback.moves import move
+from feedback.moves.denoising_steps import (
+    DIFFUSION,
+    HELD_OUT,
+    LOG_STABILISE,
+    LOG_UNSTABILISE,
+    LOSSES,
+    LOW_RANK,
+    MEAN_PRIOR,
+    POISSON_FACTORS,
+    SHRUNK_LOW_RANK,
+    SMOOTH,
+)
 
 TASK = "denoising"
-
-LOW_RANK = '''
-def low_rank(values):
-    """The best approximation of rank RANK (truncated singular value decomposition)."""
-    left, size, right = np.linalg.svd(values, full_matrices=False)
-    return (left[:, :RANK] * size[:RANK]) @ right[:RANK]
-'''
-
-SHRUNK_LOW_RANK = '''
-def low_rank(values):
-    """Low-rank approximation whose singular values are shrunk by what noise alone adds to them."""
-    left, size, right = np.linalg.svd(values, full_matrices=False)
-    noise = size[min(RANK + 20, len(size) - 1)]
-    kept = np.sqrt(np.maximum(size[:RANK] ** 2 - noise**2, 0.0))
-    return (left[:, :RANK] * kept) @ right[:RANK]
-'''
-
-DIFFUSION = '''
-def diffusion(values):
-    """Average each cell with its neighbours, STEPS times; neighbours are found among the principal components."""
-    left, size, _ = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)
-    place = left[:, :20] * size[:20]
-    squares = (place**2).sum(axis=1)
-    apart = np.maximum(squares[:, None] + squares[None, :] - 2.0 * place @ place.T, 0.0)
-    ordered = np.sort(apart, axis=1)
-    near = ordered[:, [min(NEIGHBOURS, len(ordered) - 1)]]
-    far = ordered[:, [min(3 * NEIGHBOURS, len(ordered) - 1)]]
-    affinity = np.exp(-apart / np.maximum(near, 1e-12)) * (apart <= far)
-    affinity = affinity + affinity.T
-    walk = affinity / affinity.sum(axis=1, keepdims=True)
-    for _ in range(STEPS):
-        values = walk @ values
-    return values
-'''
-
-SMOOTH = '''
-def smooth(values):
-    """{what}"""
-    return {how}
-'''
-
-POISSON_FACTORS = '''
-def prior(shares, library):
-    """A cautious second estimate: rates from RANK // 2 non-negative Poisson factors (multiplicative updates)."""
-    counts = shares * library
-    rng = np.random.default_rng(0)
-    rank = max(2, RANK // 2)
-    cells = rng.gamma(5.0, 0.2, size=(counts.shape[0], rank))
-    genes = rng.gamma(5.0, 0.2, size=(rank, counts.shape[1])) * counts.mean() / rank
-    for _ in range(100):
-        cells *= (counts / (cells @ genes + 1e-12)) @ genes.T / (genes.sum(axis=1) + 1e-12)
-        genes *= cells.T @ (counts / (cells @ genes + 1e-12)) / (cells.sum(axis=0)[:, None] + 1e-12)
-    rates = cells @ genes
-    return rates / np.maximum(rates.sum(axis=1, keepdims=True), 1e-12)
-'''
-
-MEAN_PRIOR = '''
-def prior(shares, library):
-    """A cautious second estimate: the mean cell, for every cell."""
-    mean = (shares * library).sum(axis=0) / library.sum()
-    return np.broadcast_to(mean, shares.shape)
-'''
-
-LOG_STABILISE = '''
-def stabilise(shares):
-    """Shares on a logarithmic scale, in units of a thousandth."""
-    return np.log1p(1000.0 * shares)
-'''
-
-LOG_UNSTABILISE = '''
-def unstabilise(values):
-    """Back to shares."""
-    return np.expm1(np.maximum(values, 0.0)) / 1000.0
-'''
-
-HELD_OUT = '''
-def settings(counts):
-    """Contrast and prior weight with the least error on held-out molecules, where the likelihood is at least fair."""
-    rng = np.random.default_rng(0)
-    train = counts.copy()
-    train.data = rng.binomial(counts.data.astype(np.int64), 0.9).astype(np.float32)
-    test = (counts - train).toarray().astype(np.float64)
-    shares, library = share(train)
-    smoothed, cautious = unstabilise(smooth(stabilise(shares))), prior(shares, library)
-    scale = test.sum() / (shares * library).sum()
-    none, perfect = likelihood_loss(shares * library * scale, test), likelihood_loss(test * scale, test)
-    target = log_scale(test)
-    best = None
-    for contrast in np.arange(0.9, 1.75, 0.1):
-        sharp = sharpen(smoothed, contrast)
-        for weight in (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3):
-            rates = blend(sharp, cautious, weight) * library * scale
-            fit = (none - likelihood_loss(rates, test)) / (none - perfect)
-            error = np.mean((log_scale(rates) - target) ** 2)
-            # Settings with a fair likelihood come first, by their error; else whichever has the best likelihood.
-            rank = (0, error) if fit >= LIKELIHOOD else (1, -fit)
-            if best is None or rank < best[0]:
-                best = (rank, contrast, weight)
-    return best[1], best[2]
-'''
-
-LOSSES = '''
-LIKELIHOOD = 0.79
-
-
-def log_scale(rates):
-    """log(1 + 10,000 x share), the scale that errors are measured on."""
-    return np.log1p(1e4 * rates / np.maximum(rates.sum(axis=1, keepdims=True), 1e-12))
-
-
-def likelihood_loss(rates, test):
-    """Poisson loss of test counts under rates, per entry."""
-    return np.mean(rates - test * np.log(rates + 1e-6))
-'''
 
 FIXED_SETTINGS = "return CONTRAST, PRIOR_WEIGHT"
 
@@ -202,26 +101,12 @@ def choose_by_holdout(source: str) -> str:
 
 
 @move(TASK)
-def blend_poisson_factors(source: str) -> str:
-    """Mix in a fifth of a Poisson factorisation, which has the best likelihood and leaves no rate at zero."""
-    text = replace_function(source, "prior", POISSON_FACTORS.strip("\n"))
-    return set_constant(text, "PRIOR_WEIGHT", max(0.2, _number(text, "PRIOR_WEIGHT")))
-
-
-@move(TASK)
 def sharpen_contrast(source: str) -> str:
     """Raise contrast, and lean a little on the prior to pay for it: errors are of sparse logs, mostly of zeros."""
     if not _settings_are_fixed(source):
         return source
     text = set_constant(source, "PRIOR_WEIGHT", max(0.1, _number(source, "PRIOR_WEIGHT")))
     return _scale(text, "CONTRAST", 1.2, 0.5, 2.0)
-
-
-@move(TASK)
-def smooth_diffusion(source: str) -> str:
-    """Average similar cells over a graph of nearest neighbours, as MAGIC does."""
-    text = _put(_with_square_roots(source), "diffusion", DIFFUSION, "smooth")
-    return _smooth_by(text, "diffusion(values)", "Take out noise: similar cells are averaged.")
 
 
 @move(TASK)
@@ -233,12 +118,80 @@ def smooth_both(source: str) -> str:
 
 
 @move(TASK)
+def smooth_diffusion(source: str) -> str:
+    """Average similar cells over a graph of nearest neighbours, as MAGIC does."""
+    text = _put(_with_square_roots(source), "diffusion", DIFFUSION, "smooth")
+    return _smooth_by(text, "diffusion(values)", "Take out noise: similar cells are averaged.")
+
+
+@move(TASK)
 def shrink_components(source: str) -> str:
     """Shrink singular values by the size of noise: a noisy component is kept in part, not all or nothing."""
     text = _put(_with_square_roots(source), "low_rank", SHRUNK_LOW_RANK, "smooth")
     if "low_rank(values)" in function_source(text, "smooth"):
         return text
     return _smooth_by(text, "low_rank(values)", "Take out noise: components are shrunk by what noise adds.")
+
+
+@move(TASK)
+def more_components(source: str) -> str:
+    """Keep half as many components again: rare cell types need their own."""
+    return _scale(source, "RANK", 1.5, 2, 100) if _uses(source, "RANK") else source
+
+
+@move(TASK)
+def blend_poisson_factors(source: str) -> str:
+    """Mix in a fifth of a Poisson factorisation, which has the best likelihood and leaves no rate at zero."""
+    text = replace_function(source, "prior", POISSON_FACTORS.strip("\n"))
+    return set_constant(text, "PRIOR_WEIGHT", max(0.2, _number(text, "PRIOR_WEIGHT")))
+
+
+@move(TASK)
+def stabilise_higher_power(source: str) -> str:
+    """Smooth on a flatter scale than now (power x 1.25), where averages keep sums and the likelihood is better."""
+    if not _smooths(source) or "POWER" not in function_source(source, "stabilise"):
+        return source
+    return _scale(source, "POWER", 1.25, 0.25, 1.0)
+
+
+@move(TASK)
+def stabilise_lower_power(source: str) -> str:
+    """Smooth on a steeper scale than now (power x 0.8), nearer to the logarithm that the error is measured on."""
+    if not _smooths(source) or "POWER" not in function_source(source, "stabilise"):
+        return source
+    return _scale(source, "POWER", 0.8, 0.25, 1.0)
+
+
+@move(TASK)
+def sharpen_slightly(source: str) -> str:
+    """Raise the contrast by a small step, where a large one would cost too much likelihood."""
+    return _scale(source, "CONTRAST", 1.08, 0.5, 2.0) if _settings_are_fixed(source) else source
+
+
+@move(TASK)
+def less_prior(source: str) -> str:
+    """Lean less on the prior: less of what is common to all cells."""
+    return _scale(source, "PRIOR_WEIGHT", 0.6, 0.0, 0.6) if _settings_are_fixed(source) else source
+
+
+@move(TASK)
+def more_prior(source: str) -> str:
+    """Lean more on the prior: better likelihood, which pays for more contrast."""
+    if not _settings_are_fixed(source):
+        return source
+    return set_constant(source, "PRIOR_WEIGHT", round(min(0.6, _number(source, "PRIOR_WEIGHT") + 0.1), 3))
+
+
+@move(TASK)
+def fewer_components(source: str) -> str:
+    """Keep a third fewer components: the last ones are mostly noise."""
+    return _scale(source, "RANK", 0.67, 2, 100) if _uses(source, "RANK") else source
+
+
+@move(TASK)
+def fewer_neighbours(source: str) -> str:
+    """Average over fewer similar cells: less blur between cell types."""
+    return _scale(source, "NEIGHBOURS", 0.6, 2, 60) if _uses(source, "NEIGHBOURS") else source
 
 
 @move(TASK)
@@ -255,57 +208,3 @@ def stabilise_log(source: str) -> str:
         return source
     text = replace_function(source, "stabilise", LOG_STABILISE.strip("\n"))
     return replace_function(text, "unstabilise", LOG_UNSTABILISE.strip("\n"))
-
-
-@move(TASK)
-def stabilise_lower_power(source: str) -> str:
-    """Smooth on a steeper scale than now (power x 0.8), nearer to the logarithm that the error is measured on."""
-    if not _smooths(source) or "POWER" not in function_source(source, "stabilise"):
-        return source
-    return _scale(source, "POWER", 0.8, 0.25, 1.0)
-
-
-@move(TASK)
-def stabilise_higher_power(source: str) -> str:
-    """Smooth on a flatter scale than now (power x 1.25), where averages keep sums and the likelihood is better."""
-    if not _smooths(source) or "POWER" not in function_source(source, "stabilise"):
-        return source
-    return _scale(source, "POWER", 1.25, 0.25, 1.0)
-
-
-@move(TASK)
-def sharpen_slightly(source: str) -> str:
-    """Raise the contrast by a small step, where a large one would cost too much likelihood."""
-    return _scale(source, "CONTRAST", 1.08, 0.5, 2.0) if _settings_are_fixed(source) else source
-
-
-@move(TASK)
-def more_prior(source: str) -> str:
-    """Lean more on the prior: better likelihood, which pays for more contrast."""
-    if not _settings_are_fixed(source):
-        return source
-    return set_constant(source, "PRIOR_WEIGHT", round(min(0.6, _number(source, "PRIOR_WEIGHT") + 0.1), 3))
-
-
-@move(TASK)
-def less_prior(source: str) -> str:
-    """Lean less on the prior: less of what is common to all cells."""
-    return _scale(source, "PRIOR_WEIGHT", 0.6, 0.0, 0.6) if _settings_are_fixed(source) else source
-
-
-@move(TASK)
-def more_components(source: str) -> str:
-    """Keep half as many components again: rare cell types need their own."""
-    return _scale(source, "RANK", 1.5, 2, 100) if _uses(source, "RANK") else source
-
-
-@move(TASK)
-def fewer_components(source: str) -> str:
-    """Keep a third fewer components: the last ones are mostly noise."""
-    return _scale(source, "RANK", 0.67, 2, 100) if _uses(source, "RANK") else source
-
-
-@move(TASK)
-def fewer_neighbours(source: str) -> str:
-    """Average over fewer similar cells: less blur between cell types."""
-    return _scale(source, "NEIGHBOURS", 0.6, 2, 60) if _uses(source, "NEIGHBOURS") else source

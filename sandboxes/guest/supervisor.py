@@ -7,6 +7,7 @@ ends, and because it is process 1 of its namespace the kernel then ends everythi
 Wire format, both ways: one JSON object on one line, then as many raw bytes as the object names.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -194,10 +195,8 @@ EXITS = {}
 def end_everything():
     """Kill and reap every other process of this namespace: a daemonised grandchild too."""
     for _ in range(50):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         try:
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
