@@ -91,7 +91,8 @@ def run_program(candidate: Candidate, job: Job, bench: Bench) -> Outcome:
                 box.put(f"/work/{name}", data)
             box.put("/work/candidate.py", candidate.source.encode())
             box.put("/work/guest.py", job.guest.read_bytes())
-            result = box.exec(["python3", "/work/guest.py"])
+            # -P: the guest's own `candidate` module comes from the image, not from the program beside it.
+            result = box.exec(["python3", "-P", "/work/guest.py"])
             ended = verdict_of(result, job.limits)
             if ended is not None:
                 return Outcome(None, *ended, time.monotonic() - begun, *seen)

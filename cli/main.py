@@ -6,13 +6,14 @@ import json
 import sys
 import traceback
 
-import click
 import typer
 
 from cli import clean, data, doctor, images, run, score, tasks
 from sandboxes.base import SandboxError, UserError
 from sandboxes.cache import cache_dir
 
+# Typer carries a click of its own from some version on; the error that both derive from is found by name.
+_USAGE = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 USER_MISTAKE, OUR_FAULT, INTERRUPTED = 2, 3, 130
 
 app = typer.Typer(
@@ -42,9 +43,9 @@ def main() -> None:
         # A Typer app returns its exit code here, because standalone mode would print a traceback for our own errors.
         code = app(standalone_mode=False)
         raise SystemExit(code if isinstance(code, int) else 0)
-    except click.ClickException as error:
+    except _USAGE as error:
         _end(error.format_message(), USER_MISTAKE, as_json)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         _end("interrupted; nothing is left running", INTERRUPTED, as_json)
     except UserError as error:
         _end(str(error), USER_MISTAKE, as_json)

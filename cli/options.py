@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -17,7 +18,8 @@ BACKEND = Annotated[
 RUNTIME = Annotated[str | None, typer.Option(help="Docker's runtime, e.g. runsc for gVisor.")]
 
 err = Console(stderr=True, highlight=False)
-out = Console(highlight=False)
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+"""Piped output gets room for the tables: nobody wants eighty columns in a log."""
 
 
 def emit(value: Any) -> None:

@@ -39,12 +39,19 @@ class BadRequest(Exception):
     """The request can't be served; the message is what the other end is told."""
 
 
-class Gate:
-    """Opens sockets to one model, which is loaded at the first request of all. See `benchmarks.task.ModelGate`."""
+def _load() -> LocalModel:
+    return LocalModel.load(lambda message: None)
 
-    def __init__(self, load: Callable[[], LocalModel], trace: Trace | None = None) -> None:
+
+class SocketGate:
+    """Opens sockets to one model, which is loaded at the first request of all. See `benchmarks.task.ModelGate`.
+
+    Every exchange is traced to the file `trace`.
+    """
+
+    def __init__(self, trace: Path, load: Callable[[], LocalModel] = _load) -> None:
         self._load = load
-        self._trace = trace
+        self._trace = Trace(trace)
         self._model: LocalModel | None = None
         self._lock = threading.Lock()
 
@@ -153,7 +160,7 @@ class Counter:
 
     def _choose(self, request: dict[str, Any]) -> dict[str, Any]:
         prompts, options = request.get("prompts"), request.get("options")
-        if not _is_texts(prompts, MAX_PROMPTS):
+        if not isinstance(prompts, list) or not _is_texts(prompts, MAX_PROMPTS):
             raise BadRequest(f"prompts must be 1 to {MAX_PROMPTS} texts")
         if not isinstance(options, list) or not all(_is_texts(given, MAX_OPTIONS) for given in options):
             raise BadRequest(f"options must be lists of 1 to {MAX_OPTIONS} texts")

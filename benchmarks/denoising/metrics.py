@@ -7,7 +7,7 @@ in the unit of the training counts. Everything is summed in float64, a few hundr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,7 @@ def thin(counts: sparse.csr_matrix, rng: np.random.Generator, fraction: float = 
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
     whole = sparse.csr_matrix(counts, dtype=np.float64)
-    if whole.nnz and (whole.data.min() < 0 or np.any(whole.data != np.rint(whole.data))):
+    if not np.isfinite(whole.data).all() or np.any(whole.data < 0) or np.any(whole.data != np.rint(whole.data)):
         raise ValueError("only non-negative integer counts can be thinned")
     picked = rng.binomial(whole.data.astype(np.int64), fraction)
     train = _like(whole, picked)
@@ -135,12 +135,13 @@ def all_metrics(prediction: npt.ArrayLike, split: Thinned) -> dict[str, float]:
     """
     train, test = split.train, split.test
     none, perfect = train.toarray(), test.toarray()
+    losses: dict[str, Callable[[npt.ArrayLike], float]] = {
+        "mse": lambda p: mse(p, test),
+        "poisson": lambda p: poisson(p, train, test),
+        "poisson_openproblems": lambda p: poisson_openproblems(p, train, test),
+    }
     found = {}
-    for name, loss in (
-        ("mse", lambda p: mse(p, test)),
-        ("poisson", lambda p: poisson(p, train, test)),
-        ("poisson_openproblems", lambda p: poisson_openproblems(p, train, test)),
-    ):
+    for name, loss in losses.items():
         found[name] = loss(prediction)
         found[f"{name}_norm"] = normalised(found[name], loss(none), loss(perfect))
     return found

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 1024
-DTYPES = {"<f4": np.dtype("<f4"), "<f8": np.dtype("<f8")}
+DTYPES: dict[str, np.dtype[np.floating]] = {"<f4": np.dtype("<f4"), "<f8": np.dtype("<f8")}
 
 
 class BadOutput(ValueError):

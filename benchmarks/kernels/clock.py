@@ -41,7 +41,9 @@ ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
 }
 START_S = 90.0
-"""Longest time to load torch and the candidate's file, in seconds; several start at once on few cores."""
+"""Longest time to start Python and load torch, in seconds; several start at once on few cores."""
+LOAD_S = 20.0
+"""Longest time to run the top level of the candidate's file, in seconds."""
 EXIT_S = 10.0
 """Longest wait, after the socket closed, for the sandbox to say how the process ended."""
 SAMPLES = 1024
@@ -103,12 +105,12 @@ class Program:
                 if self._ending.done():
                     self._end("ended before it was ready")
                 if time.monotonic() > deadline:
-                    raise Ended(Verdict.TIMEOUT, f"not loaded within {START_S:g} s") from None
+                    raise Ended(Verdict.TIMEOUT, f"not started within {START_S:g} s") from None
         # One connection is all there is, and it was made before the candidate's first line ran.
         self._listener.close()
         pid = idle.peer_pid(self._channel)
         self.root = idle.sandbox_root(pid) if pid else None
-        self._expect(protocol.READY, deadline, f"not loaded within {START_S:g} s")
+        self._expect(protocol.READY, time.monotonic() + LOAD_S, f"not loaded within {LOAD_S:g} s")
 
     def time(
         self,

@@ -70,14 +70,18 @@ class OutputMemory:
         self._map = mmap.mmap(self.handle, size)
         self._all: Array = np.frombuffer(self._map, dtype=np.float32)
         self._all[:] = POISON
+        # Touched here, so that reading back costs a copy and no page faults.
+        self._copy: Array = np.zeros_like(self._all)
+        self._copy[:] = 0
 
     def sample(self, start: int, stride: int) -> Array:
         """A copy of every `stride`-th element from `start` on, quick enough to be taken at the instant of "done"."""
         return self._all[start::stride].copy()
 
     def read(self) -> Array:
-        """A copy of the whole memory: from here on, nothing a candidate does can change what is checked."""
-        return self._all.copy()
+        """Copy the whole memory: from here on, nothing a candidate does can change what is checked. Call it once."""
+        np.copyto(self._copy, self._all)
+        return self._copy
 
     def slots(self, copy: Array) -> list[dict[str, Array]]:
         """The tensors of every slot by name, as views of a copy made by `read`."""

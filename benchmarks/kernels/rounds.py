@@ -7,6 +7,7 @@ of it. Every output, timed or not, is checked in float64 before its time counts.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -119,7 +120,7 @@ class Run(Generic[S]):
     def _play(self, entrants: list[Entrant], block: Block[S]) -> None:
         """Give every running entrant its turn at a block, in random order, and see who works out of turn."""
         roots = {e.program.root: e for e in entrants if e.running and e.program and e.program.root is not None}
-        before = idle.cpu_seconds(roots)
+        before, since = idle.cpu_seconds(roots), time.monotonic()
         for entrant in self._order.sample(entrants, len(entrants)):
             if not entrant.running:
                 continue
@@ -127,12 +128,12 @@ class Run(Generic[S]):
                 self._turn(entrant, block)
             except Ended as ended:
                 entrant.ended = ended
-            after = idle.cpu_seconds(roots)
+            after, now = idle.cpu_seconds(roots), time.monotonic()
             for root, other in roots.items():
                 if other is not entrant and root in before and root in after:
                     other.idle_cpu_s += after[root] - before[root]
-                    other.others_s += entrant.seconds.get(block.shape.key, [0.0])[-1]
-            before = after
+                    other.others_s += now - since
+            before, since = after, now
         for entrant in entrants:
             if entrant.running and entrant.idle_cpu_s > IDLE_S + IDLE_SHARE * entrant.others_s:
                 entrant.ended = Ended(

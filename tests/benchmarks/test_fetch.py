@@ -140,8 +140,12 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = folder / "ratchet_sample-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("ratchet_sample/data.bin", BODY)
-        archive.writestr("ratchet_sample-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: ratchet-sample\nVersion: 1.0\n")
-        archive.writestr("ratchet_sample-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            "ratchet_sample-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: ratchet-sample\nVersion: 1.0\n"
+        )
+        archive.writestr(
+            "ratchet_sample-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         archive.writestr("ratchet_sample-1.0.dist-info/RECORD", "")
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
@@ -178,7 +182,9 @@ def test_another_wheel_of_that_name_is_a_hash_mismatch(wheel: Path) -> None:
         fetch.wheel_file("ratchet-sample==1.0", "1" * 64, "ratchet_sample/data.bin", SHA, silent)
 
 
-@pytest.mark.parametrize(("member", "expected"), [("ratchet_sample/none.bin", None), ("ratchet_sample/data.bin", "2" * 64)])
+@pytest.mark.parametrize(
+    ("member", "expected"), [("ratchet_sample/none.bin", None), ("ratchet_sample/data.bin", "2" * 64)]
+)
 def test_missing_or_changed_member(wheel: Path, cache: Path, member: str, expected: str | None) -> None:
     with pytest.raises(UserError, match="check"):
         fetch.wheel_file("ratchet-sample==1.0", sha(wheel), member, expected, silent)

@@ -13,7 +13,9 @@ from results.store import write_atomically
 
 
 def record(value: float) -> Record:
-    best = Measurement(name="x", sha="0", source="pass", verdict="ok", value=value, interval=(0.0, 1.0), n=1, units={"a": 1.0})
+    best = Measurement(
+        name="x", sha="0", source="pass", verdict="ok", value=value, interval=(0.0, 1.0), n=1, units={"a": 1.0}
+    )
     return Record(
         kind="score", task="t", metric="m", unit="u", direction="up", split="report", best=best, provenance=provenance()
     )

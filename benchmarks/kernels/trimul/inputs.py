@@ -69,15 +69,15 @@ class TriMulShape:
 
 TIMED = {
     Split.SEARCH: (
-        TriMulShape(64, 2, 128),
+        TriMulShape(48, 2, 128),
         TriMulShape(96, 1, 128, "cauchy"),
-        TriMulShape(64, 1, 384, masked=True),
+        TriMulShape(48, 1, 384, masked=True),
     ),
     # Other extents, so that a program tuned to the search shapes and nothing else shows it.
     Split.REPORT: (
-        TriMulShape(80, 1, 128),
-        TriMulShape(112, 1, 128, "cauchy"),
-        TriMulShape(56, 1, 384, masked=True),
+        TriMulShape(56, 2, 128),
+        TriMulShape(80, 1, 128, "cauchy"),
+        TriMulShape(64, 1, 384, masked=True),
     ),
 }
 CHECKED = (

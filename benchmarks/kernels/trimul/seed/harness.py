@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 
 EPSILON = 1e-5
+PROJECT_IN = "float32"
+MULTIPLY_IN = "float32"
 
 
 def normalise(x, weights):
@@ -11,30 +13,44 @@ def normalise(x, weights):
     return F.layer_norm(x, (x.shape[-1],), weights["norm_weight"], weights["norm_bias"], EPSILON)
 
 
+def linear(x, weight):
+    """x [..., C] times weight [H, C] transposed, in the precision PROJECT_IN."""
+    precision = getattr(torch, PROJECT_IN)
+    return F.linear(x.to(precision), weight.to(precision)).float()
+
+
+def gated(values, gates, mask):
+    """values [B, N, N, H] times mask [B, N, N, 1] times the sigmoid of gates [B, N, N, H]."""
+    return values * mask * torch.sigmoid(gates)
+
+
 def project(x, mask, weights):
-    """Left and right [B, N, N, H], masked and gated, and the output's gate [B, N, N, H]."""
-    left = F.linear(x, weights["left_weight"])
-    right = F.linear(x, weights["right_weight"])
-    left = left * mask.unsqueeze(-1) * torch.sigmoid(F.linear(x, weights["left_gate_weight"]))
-    right = right * mask.unsqueeze(-1) * torch.sigmoid(F.linear(x, weights["right_gate_weight"]))
-    gate = torch.sigmoid(F.linear(x, weights["out_gate_weight"]))
-    return left, right, gate
+    """Left and right [B, N, N, H], masked and gated, and the gates of the output [B, N, N, H]."""
+    mask = mask.unsqueeze(-1)
+    left = gated(linear(x, weights["left_weight"]), linear(x, weights["left_gate_weight"]), mask)
+    right = gated(linear(x, weights["right_weight"]), linear(x, weights["right_gate_weight"]), mask)
+    return left, right, linear(x, weights["out_gate_weight"])
 
 
 def triangle(left, right):
-    """Sum over k of left[b, i, k, d] * right[b, j, k, d]: [B, N, N, H]."""
-    return torch.einsum("bikd,bjkd->bijd", left, right)
+    """Sum over k of left[b, i, k, d] * right[b, j, k, d], in the precision MULTIPLY_IN: [B, N, N, H]."""
+    precision = getattr(torch, MULTIPLY_IN)
+    return torch.einsum("bikd,bjkd->bijd", left.to(precision), right.to(precision)).float()
 
 
-def finish(product, gate, weights, out):
-    """Layer norm over H, gate, and project back into out [B, N, N, C]."""
+def gated_norm(product, gates, weights):
+    """Layer norm over H of product [B, N, N, H], times the sigmoid of gates."""
     product = F.layer_norm(product, (product.shape[-1],), weights["out_norm_weight"], weights["out_norm_bias"], EPSILON)
-    out.copy_(F.linear(product * gate, weights["out_weight"]))
+    return product * torch.sigmoid(gates)
+
+
+def write(hidden, weight, out):
+    """Project hidden [B, N, N, H] back with weight [C, H], into out [B, N, N, C]."""
+    out.copy_(linear(hidden, weight))
 
 
 def kernel(x, mask, weights, out):
     """Write the update of x [B, N, N, C] under mask [B, N, N] into out."""
     x = normalise(x, weights)
-    left, right, gate = project(x, mask, weights)
-    product = triangle(left, right)
-    finish(product, gate, weights, out)
+    left, right, gates = project(x, mask, weights)
+    write(gated_norm(triangle(left, right), gates, weights), weights["out_weight"], out)

@@ -1,0 +1,192 @@
+"""The gate in front of the model: it counts, it bounds, and no request can break it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import socket
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import sandboxes
+from agents.models import gate as gates
+from agents.models.gate import MAX_CONNECTIONS, MAX_REQUEST_BYTES, SocketGate
+from agents.models.torch_local import LocalModel, Reply
+from agents.trace import read_trace
+
+
+class Letters:
+    """Stands in where a test is about the socket: one token a character, always the last option. Not a model."""
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(c) for c in text]
+
+    def encode_chat(self, messages: Sequence[dict[str, str]]) -> list[int]:
+        return self.encode("".join(m["content"] for m in messages))
+
+    def choose_encoded(self, prompts: Sequence[Any], options: Sequence[Sequence[Any]], cancelled: Any) -> list[int]:
+        return [len(given) - 1 for given in options]
+
+    def chat_encoded(self, conversations: Sequence[list[int]], max_tokens: int) -> list[Reply]:
+        return [Reply("ok", len(c), min(2, max_tokens)) for c in conversations]
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> SocketGate:
+    return SocketGate(tmp_path / "trace" / "model.jsonl", load=lambda: Letters())  # type: ignore[arg-type,return-value]
+
+
+def guest() -> ModuleType:
+    """The client as it is inside the sandbox: a plain file, not part of our packages."""
+    path = Path(str(sandboxes.__file__)).parent / "guest" / "model.py"
+    spec = importlib.util.spec_from_file_location("guest_model", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def dial(folder: Path) -> socket.socket:
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    link.settimeout(20)
+    link.connect(str(folder / "model.sock"))
+    return link
+
+
+def told(folder: Path, data: bytes) -> dict[str, Any]:
+    with dial(folder) as link:
+        try:
+            link.sendall(data)
+            link.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it hung up on us already; what it said is still there to read
+        try:
+            answer = link.makefile("rb").readline()
+        except ConnectionResetError:
+            answer = b""
+        return dict(json.loads(answer or b'{"error": "hung up"}'))
+
+
+def choose(*prompts: str, options: Sequence[str] = ("A", "B")) -> bytes:
+    return json.dumps({"op": "choose", "prompts": prompts, "options": [options] * len(prompts)}).encode() + b"\n"
+
+
+def test_socket_is_usable_and_its_folder_is_not_listed_by_others(gate: SocketGate) -> None:
+    with gate.open(token_budget=10, label="x") as folder:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o711
+        assert stat.S_IMODE((folder / "model.sock").stat().st_mode) == 0o666
+    assert not folder.exists()
+
+
+def test_budget_covers_prompts_and_answers(gate: SocketGate) -> None:
+    with gate.open(token_budget=12, label="x") as folder:
+        assert told(folder, choose("abcde")) == {"choices": [1], "tokens": [5, 1]}
+        assert told(folder, choose("abcdef")) == {"error": "budget"}
+        assert told(folder, choose("abcde"))["choices"] == [1]
+        assert told(folder, choose("a")) == {"error": "budget"}
+
+
+def test_long_options_cost_a_pass_each(gate: SocketGate) -> None:
+    with gate.open(token_budget=1000, label="x") as folder:
+        assert told(folder, choose("abc", options=("yes", "no")))["tokens"] == [6, 5]
+
+
+def test_unused_part_of_a_chat_is_given_back(gate: SocketGate) -> None:
+    with gate.open(token_budget=60, label="x") as folder:
+        model = guest().Model(str(folder / "model.sock"))
+        for _ in range(4):
+            assert model.chat([{"role": "user", "content": "hi"}], max_tokens=40) == "ok"
+        spent = guest().BudgetSpent
+        with pytest.raises(Exception, match="^$") as caught:
+            model.chat([{"role": "user", "content": "hi"}], max_tokens=200)
+        assert type(caught.value).__name__ == spent.__name__
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\n", b"hello\n", b"[]\n", b"null\n", b"{}\n", b'{"op": "run"}\n', b'{"op": "choose"}\n', b"\xff\xfe\n",
+        b'{"op": "choose", "prompts": [1], "options": [["A"]]}\n',
+        b'{"op": "choose", "prompts": ["a"], "options": [[]]}\n',
+        b'{"op": "choose", "prompts": ["a"], "options": []}\n',
+        b'{"op": "choose", "prompts": ["\\ud800"], "options": [["A"]]}\n',
+        b'{"op": "chat", "messages": "hi"}\n',
+        b'{"op": "chat", "messages": [{"role": "root", "content": "hi"}]}\n',
+        b'{"op": "chat", "messages": [{"role": "user", "content": "hi"}], "max_tokens": -5}\n',
+        b'{"op": "chat", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1e9}\n',
+        b'{"op": ["chat"]}\n',
+        b"[" * 100_000 + b"\n",
+        b'{"op": "chat"',
+        b"x" * (MAX_REQUEST_BYTES + 100),
+    ],
+    ids=lambda line: line[:24].decode("latin-1").strip() or "empty",
+)  # fmt: skip
+def test_bad_requests_are_answered_and_the_next_is_served(gate: SocketGate, line: bytes) -> None:
+    with gate.open(token_budget=100, label="x") as folder:
+        assert "error" in told(folder, line)
+        assert told(folder, choose("abc"))["choices"] == [1]
+
+
+def test_a_hundred_connections_are_bounded_and_do_no_harm(gate: SocketGate) -> None:
+    with gate.open(token_budget=100, label="x") as folder:
+        held = [dial(folder) for _ in range(100)]
+        refused = [link for link in held[MAX_CONNECTIONS:] if b"too many" in link.recv(200)]
+        assert len(refused) == 100 - MAX_CONNECTIONS
+        held[0].sendall(choose("abc"))
+        assert b"choices" in held[0].recv(200)
+        for link in held:
+            link.close()
+
+
+def test_requests_are_counted_even_when_they_are_bad(gate: SocketGate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "MAX_REQUESTS", 3)
+    with gate.open(token_budget=100, label="x") as folder, dial(folder) as link:
+        stream = link.makefile("rwb")
+        answers = []
+        for _ in range(4):
+            stream.write(b"{}\n")
+            stream.flush()
+            answers.append(json.loads(stream.readline())["error"])
+    assert answers[3] == "too many requests"
+
+
+def test_end_of_the_context_cuts_open_connections(gate: SocketGate) -> None:
+    with gate.open(token_budget=100, label="x") as folder:
+        link = dial(folder)
+        link.sendall(choose("abc"))
+        assert link.recv(200)
+    assert link.recv(200) == b""
+    link.close()
+
+
+def test_exchanges_are_traced(gate: SocketGate, tmp_path: Path) -> None:
+    with gate.open(token_budget=100, label="abc") as folder:
+        told(folder, choose("x" * 50))
+    [event] = read_trace(tmp_path / "trace" / "model.jsonl")
+    assert (event["kind"], event["label"], event["left"]) == ("model", "abc", 49)
+
+
+def test_a_model_that_breaks_is_an_answer(tmp_path: Path) -> None:
+    def broken() -> LocalModel:
+        raise MemoryError("no room")
+
+    gate = SocketGate(tmp_path / "trace.jsonl", load=broken)
+    with gate.open(token_budget=100, label="x") as folder:
+        assert told(folder, choose("abc")) == {"error": "model failed: MemoryError"}
+
+
+@pytest.mark.model
+def test_real_model_through_the_gate(tmp_path: Path) -> None:
+    gate = SocketGate(tmp_path / "trace.jsonl")
+    with gate.open(token_budget=300, label="x") as folder:
+        model = guest().Model(str(folder / "model.sock"))
+        asked = ["The capital of France is", "Two plus two equals the number"]
+        assert model.choose(asked, [[" Rome", " Paris"], [" four", " nine"]]) == [1, 0]
+        said = model.chat([{"role": "user", "content": "What is the capital of France?"}], max_tokens=16)
+        assert "Paris" in said
