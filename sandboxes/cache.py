@@ -17,10 +17,8 @@ from sandboxes.base import UserError
 def cache_dir() -> Path:
     """The cache folder, made if it is missing. `RATCHET_CACHE` names another."""
     folder = Path(os.environ.get("RATCHET_CACHE") or platformdirs.user_cache_dir("ratchet"))
-    try:
+    with disk_faults(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"can't make the cache folder {folder}: {error.strerror}; set RATCHET_CACHE") from error
     return folder
 
 
@@ -35,11 +33,15 @@ def need_space(folder: Path, count: int) -> None:
 
 
 @contextmanager
-def disk_full_is_the_users() -> Iterator[None]:
-    """Turn "no space left" into one clear line."""
+def disk_faults(path: Path) -> Iterator[None]:
+    """Turn a full or unwritable disk into one line with the fix."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError("disk full; free some space, or set RATCHET_CACHE to another disk") from error
+            raise UserError(
+                f"disk full while writing {path}: free some space, or set RATCHET_CACHE to another disk"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UserError(f"can't write {path}: set RATCHET_CACHE to a folder you may write to") from error
         raise

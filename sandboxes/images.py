@@ -24,7 +24,7 @@ from docker.errors import DockerException, ImageNotFound
 from filelock import FileLock
 
 from sandboxes.base import SandboxError, UserError
-from sandboxes.cache import cache_dir, disk_full_is_the_users, need_space
+from sandboxes.cache import cache_dir, disk_faults, need_space
 
 Progress = Callable[[str], None]
 RECIPES = Path(__file__).parent / "images"
@@ -145,7 +145,7 @@ def _docker_base(client: docker.DockerClient, progress: Progress) -> str:
 def build_docker(client: docker.DockerClient, image: str, progress: Progress) -> str:
     """Build (or find) the Docker image of a domain; returns its id. Raises UserError or SandboxError."""
     tag = docker_tag(image)
-    with FileLock(_images_dir() / f".{image}.lock"), disk_full_is_the_users():
+    with FileLock(_images_dir() / f".{image}.lock"), disk_faults(_images_dir()):
         try:
             return str(client.images.get(tag).id)
         except ImageNotFound:
@@ -215,7 +215,7 @@ def _guest() -> Path:
 
 def build_tree(image: str, progress: Progress) -> str:
     """Build (or find) the folders of an image for bubblewrap; returns the digest."""
-    with FileLock(_images_dir() / f".{image}.lock"), disk_full_is_the_users():
+    with FileLock(_images_dir() / f".{image}.lock"), disk_faults(_images_dir()):
         packages = site(image, progress)
         with FileLock(_images_dir() / ".root.lock"):
             root = _images_dir() / f"root-{SUITE}"

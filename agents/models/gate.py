@@ -73,7 +73,7 @@ class SocketGate:
             folder.chmod(0o711)
             listener.bind(str(folder / "model.sock"))
             (folder / "model.sock").chmod(0o666)
-            listener.listen(64)
+            listener.listen(128)
             server = Server(listener, counter)
             thread = threading.Thread(target=server.serve, name=f"gate-{label}", daemon=True)
             thread.start()

