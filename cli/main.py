@@ -13,7 +13,7 @@ from sandboxes.base import SandboxError, UserError
 from sandboxes.cache import cache_dir
 
 # Typer carries a click of its own from some version on; the error that both derive from is found by name.
-_USAGE = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_USAGE: type[Exception] = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
 USER_MISTAKE, OUR_FAULT, INTERRUPTED = 2, 3, 130
 
 app = typer.Typer(
@@ -44,7 +44,11 @@ def main() -> None:
         code = app(standalone_mode=False)
         raise SystemExit(code if isinstance(code, int) else 0)
     except _USAGE as error:
-        _end(error.format_message(), USER_MISTAKE, as_json)
+        _end(
+            getattr(error, "format_message")(),  # noqa: B009
+            USER_MISTAKE,
+            as_json,
+        )
     except (typer.Abort, KeyboardInterrupt):
         _end("interrupted; nothing is left running", INTERRUPTED, as_json)
     except UserError as error:

@@ -83,7 +83,6 @@ def run(
 
 def _tasks(names: tuple[str, ...], plan: Plan, folder: Path, backend: str, runtime: str | None) -> list[Finished]:
     from agents.models.gate import SocketGate
-
     from benchmarks.evaluator import Evaluator
     from benchmarks.registry import task as find
     from feedback.archive import Archive
@@ -166,7 +165,8 @@ def table(finished: list[Finished]) -> Table:
         arrow = "↑" if r.direction == "up" else "↓"
         seed = r.seed.value if r.seed and r.seed.value is not None else None
         interval = "[{:.4g}, {:.4g}]".format(*r.best.interval) if r.best.interval else r.best.verdict
-        gain = "{:+.4g} [{:+.4g}, {:+.4g}]".format(r.gain, *r.gain_interval) if r.gain_interval else "-"
+        low, high = r.gain_interval or (None, None)
+        gain = "-" if r.gain is None else f"{r.gain:+.4g} [{low:+.4g}, {high:+.4g}]"
         made.add_row(
             r.task, f"{r.metric} {arrow}\n({r.unit})", "-" if seed is None else f"{seed:.4g}",
             "-" if r.best.value is None else f"{r.best.value:.4g}", interval, gain, r.lever, str(r.generation),

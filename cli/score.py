@@ -10,11 +10,15 @@ import typer
 
 from benchmarks.task import Split
 from cli.options import BACKEND, JSON, RUNTIME, emit, out, spinner
+from sandboxes import lease
 
 
 def score(
     task: Annotated[str, typer.Argument(help="A task's name; `ratchet tasks` lists them.")],
-    file: Annotated[Path, typer.Argument(help="A Python file that defines what `ratchet tasks TASK` says.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="A Python file that defines what `ratchet tasks TASK` says; the task's seed without one."),
+    ] = None,
     split: Annotated[Split, typer.Option(help="Which part of the data.")] = Split.REPORT,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer repeats: to see whether it works, not for a record.")
@@ -30,15 +34,16 @@ def score(
     Example: ratchet score trimul my_kernel.py --json
     """
     from agents.models.gate import SocketGate
-
     from benchmarks.evaluator import Evaluator
     from benchmarks.registry import task as find
     from cli.scoring import read_candidate, score_file, shown
     from sandboxes.backends import choose_backend
 
     found = find(task)
-    read_candidate(file)  # Before anything that takes time.
-    with tempfile.TemporaryDirectory(prefix="ratchet-") as folder, spinner(f"scoring {file.name} on {task}") as say:
+    if file is not None:
+        read_candidate(file)  # A mistake is told before anything that takes time.
+    label = f"scoring {file.name if file else 'the seed'} on {task}"
+    with tempfile.TemporaryDirectory(prefix=lease.folder_prefix()) as folder, spinner(label) as say:
         gate = SocketGate(Path(folder) / "trace.jsonl") if found.uses_model else None
         factory = choose_backend(backend, runtime=runtime)
         with Evaluator(factory.name, runtime=runtime, model=gate, progress=say) as evaluator:

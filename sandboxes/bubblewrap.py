@@ -85,8 +85,8 @@ class BubblewrapSandbox(StreamSandbox):
                 line += ["--ro-bind", str(entry), f"/{entry.name}"]
         line += ["--proc", "/proc", "--dev", "/dev"]
         # Parents that bwrap makes by itself are closed to the candidate's user.
-        for place in sorted({p for _, guest in tree.binds for p in PurePosixPath(guest).parents if p.name}):
-            line += ["--perms", "0755", "--dir", str(place)]
+        for folder in sorted({p for _, guest in tree.binds for p in PurePosixPath(guest).parents if p.name}):
+            line += ["--perms", "0755", "--dir", str(folder)]
         for host, guest in tree.binds:
             line += ["--ro-bind", str(host), guest]
         for size, place in ((self.limits.scratch_bytes, "/work"), (64 * MIB, "/tmp"), (64 * MIB, "/dev/shm")):

@@ -19,7 +19,7 @@ def alive(owner: str) -> bool:
     """True when the process that `owner` names still runs."""
     try:
         pid, born = owner.split("-")
-        return abs(psutil.Process(int(pid)).create_time() - float(born)) < 0.05
+        return bool(abs(psutil.Process(int(pid)).create_time() - float(born)) < 0.05)
     except (ValueError, psutil.Error):
         return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sandboxes.base import ExecResult, FileRefused, Limits, Sandbox, SandboxDied, SandboxError
@@ -142,16 +142,17 @@ class StreamSandbox(Sandbox):
             raise await self._died() from error
 
     async def _fill(self) -> None:
-        part = await self._or_died(self._wire.read, CHUNK)
-        if not part:
-            raise await self._died()
-        self._buffer += part
+        self._buffer += await self._read(CHUNK)
 
-    async def _or_died(self, call: Callable[[int], Awaitable[bytes]], count: int) -> bytes:
+    async def _read(self, count: int) -> bytes:
+        """Some bytes; raises SandboxDied at the end of the stream."""
         try:
-            return await call(count)
+            part = await self._wire.read(count) if self._wire is not None else b""
         except OSError as error:
             raise await self._died() from error
+        if not part:
+            raise await self._died()
+        return part
 
     async def _read_header(self) -> dict[str, Any]:
         while b"\n" not in self._buffer:
@@ -174,9 +175,7 @@ class StreamSandbox(Sandbox):
         parts, have = [self._buffer[:size]], min(size, len(self._buffer))
         self._buffer = self._buffer[size:]
         while have < size:
-            part = await self._or_died(self._wire.read, min(CHUNK, size - have))
-            if not part:
-                raise await self._died()
+            part = await self._read(min(CHUNK, size - have))
             parts.append(part)
             have += len(part)
         return b"".join(parts)

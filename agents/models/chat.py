@@ -33,8 +33,11 @@ class SmolChatModel(BaseChatModel):
         return "smollm2-135m-instruct"
 
     def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any,
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
     ) -> ChatResult:
         """One answer. Raises ValueError for a conversation longer than the model takes, or a message of another kind."""
         ids = self._model.encode_chat([_plain(message) for message in messages])
@@ -44,7 +47,8 @@ class SmolChatModel(BaseChatModel):
         for end in stop or []:
             text = text.split(end, 1)[0]
         usage = UsageMetadata(
-            input_tokens=reply.prompt_tokens, output_tokens=reply.completion_tokens,
+            input_tokens=reply.prompt_tokens,
+            output_tokens=reply.completion_tokens,
             total_tokens=reply.prompt_tokens + reply.completion_tokens,
         )
         return ChatResult(generations=[ChatGeneration(message=AIMessage(content=text, usage_metadata=usage))])

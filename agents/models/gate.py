@@ -23,6 +23,7 @@ from typing import Any
 
 from agents.models.torch_local import Cancelled, LocalModel
 from agents.trace import Trace
+from sandboxes import lease
 
 MAX_REQUEST_BYTES = 1024 * 1024
 MAX_REQUESTS = 5000
@@ -65,7 +66,7 @@ class SocketGate:
     @contextmanager
     def open(self, *, token_budget: int, label: str) -> Iterator[Path]:
         """Yield the folder that holds `model.sock`; it stops answering when the context ends."""
-        folder = Path(tempfile.mkdtemp(prefix="ratchet-model-", dir=_short_temp()))
+        folder = Path(tempfile.mkdtemp(prefix=lease.folder_prefix(), dir=_short_temp()))
         counter = Counter(self.model, token_budget, label, self._trace)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -130,7 +131,9 @@ class Counter:
             return
         seconds = round(time.monotonic() - begun, 3)
         try:
-            self._trace.write("model", label=self._label, request=request, answer=answer, seconds=seconds, left=self.left)
+            self._trace.write(
+                "model", label=self._label, request=request, answer=answer, seconds=seconds, left=self.left
+            )
         except OSError:
             self._trace = None  # a full disk must not change what the candidate is told
 

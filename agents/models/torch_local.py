@@ -158,7 +158,9 @@ class LocalModel:
         return self.choose_encoded(encoded, [[self.encode(text) for text in given] for given in options])
 
     def choose_encoded(
-        self, prompts: Sequence[list[int]], options: Sequence[Sequence[list[int]]],
+        self,
+        prompts: Sequence[list[int]],
+        options: Sequence[Sequence[list[int]]],
         cancelled: Callable[[], bool] = lambda: False,
     ) -> list[int]:
         """`choose` on token ids. `cancelled` is asked before each forward pass; then raises Cancelled."""

@@ -26,6 +26,7 @@ from benchmarks.kernels.memory import Array, OutputMemory, input_memory
 from benchmarks.kernels.protocol import Run, TensorSpec
 from benchmarks.program import MAX_SOURCE_BYTES, verdict_of
 from benchmarks.task import Bench, Candidate, Verdict
+from sandboxes import lease
 from sandboxes.base import ExecResult, Limits, Mount, SandboxDied, SandboxError
 from sandboxes.session import Session, open_session
 
@@ -190,7 +191,7 @@ class Program:
 @contextmanager
 def listening() -> Iterator[tuple[Path, socket.socket]]:
     """A folder that holds nothing but a listening `clock.sock`, which any user may connect to but not replace."""
-    with tempfile.TemporaryDirectory(prefix="ratchet-clock-") as folder, socket.socket(socket.AF_UNIX) as listener:
+    with tempfile.TemporaryDirectory(prefix=lease.folder_prefix()) as folder, socket.socket(socket.AF_UNIX) as listener:
         os.chmod(folder, 0o755)
         # A socket's path may have 107 bytes and a temporary folder's can be longer, so name it by descriptor.
         handle = os.open(folder, os.O_PATH)

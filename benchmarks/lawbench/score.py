@@ -17,7 +17,7 @@ from benchmarks.task import Bench, Candidate, Direction, Metric, Score, Split, T
 from results.stats import wilson
 from sandboxes.base import MIB, Limits
 
-TOKENS_PER_CASE = 40
+TOKENS_PER_CASE = 32
 """The model's budget per case to label, prompts and answers together: 20 to 40 ms of two cores."""
 QUICK_CASES = 120
 GUEST = Path(__file__).parent / "guest.py"

@@ -10,7 +10,8 @@ FEATURES = '''
 def features(train, cases):
     """TF-IDF of the texts' character n-grams, sparse float32: one row a training case, one row a case."""
     vectors = TfidfVectorizer(
-        analyzer="char", ngram_range=NGRAMS, min_df=MIN_DF, max_features=MAX_FEATURES, sublinear_tf=True, dtype=np.float32
+        analyzer="char", ngram_range=NGRAMS, min_df=MIN_DF, max_features=MAX_FEATURES,
+        sublinear_tf=True, dtype=np.float32,
     )
     known = vectors.fit_transform([row["text"] for row in train])
     return known, vectors.transform([case["text"] for case in cases])
@@ -18,10 +19,13 @@ def features(train, cases):
 
 RANKED = '''
 def shortlist(train, cases, charges):
-    """For each case the charges worth considering, the most likely first."""
+    """For each case the charges worth considering, the most likely first; only one where the evidence is clear."""
     labels, evidence = weigh(train, cases)
-    best_first = np.argsort(-evidence, axis=1)[:, :OPTIONS]
-    return [[labels[column] for column in row] for row in best_first]
+    options = []
+    for row in (evidence - evidence.mean(1, keepdims=True)) / (evidence.std(1, keepdims=True) + 1e-9):
+        best_first = np.argsort(-row)[:OPTIONS]
+        options.append([labels[column] for column in best_first if row[column] > row.max() - CLOSE])
+    return options
 '''
 
 BY_CLASSIFIER = '''
@@ -83,7 +87,7 @@ def plain(charge):
 
 CONSTANTS = {
     "NGRAMS": (2, 2), "MIN_DF": 3, "MAX_FEATURES": 40000, "PENALTY": 0.2, "NEIGHBOURS": 10,
-    "VIEW_WEIGHTS": (1.0, 0.5, 0.3),
+    "VIEW_WEIGHTS": (1.0, 0.2, 0.1), "CLOSE": 1.0,
 }  # fmt: skip
 
 
@@ -97,8 +101,8 @@ def _ranked(source: str, weigh: str, imports: tuple[str, ...]) -> str:
         source = edits.insert_before_function(source, "shortlist", weigh)
     if not edits.has_function(source, "features"):
         source = edits.insert_before_function(source, "weigh", FEATURES)
-    for name, value in CONSTANTS.items():
-        if name in FEATURES + weigh and not edits.has_constant(source, name):
+    for name, value in reversed(CONSTANTS.items()):
+        if name in FEATURES + weigh + RANKED and not edits.has_constant(source, name):
             source = _with_constant(source, name, value)
     return edits.replace_function(source, "shortlist", RANKED.strip())
 

@@ -37,7 +37,9 @@ def test_batching_and_padding_change_no_choice(model: LocalModel) -> None:
 
 
 def test_greedy_answers_do_not_depend_on_the_batch(model: LocalModel) -> None:
-    asked = [[{"role": "user", "content": text}] for text in ("Name a colour.", "What is the capital of France? Be brief.")]
+    asked = [
+        [{"role": "user", "content": text}] for text in ("Name a colour.", "What is the capital of France? Be brief.")
+    ]
     ids = [model.encode_chat(messages) for messages in asked]
     alone = [model.chat_encoded([one], 8)[0].text for one in ids]
     assert [reply.text for reply in model.chat_encoded(ids, 8)] == alone
@@ -59,4 +61,7 @@ def test_langchain_sees_the_answer_and_its_cost(model: LocalModel) -> None:
     answer = chat.invoke([SystemMessage("Answer in one word."), HumanMessage("What is the capital of France?")])
     assert "Paris" in str(answer.content)
     assert answer.usage_metadata is not None
-    assert answer.usage_metadata["total_tokens"] == answer.usage_metadata["input_tokens"] + answer.usage_metadata["output_tokens"]
+    assert (
+        answer.usage_metadata["total_tokens"]
+        == answer.usage_metadata["input_tokens"] + answer.usage_metadata["output_tokens"]
+    )

@@ -32,7 +32,7 @@ def ratchet(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
         (["images", "build", "law"], "there are"),
         (["images", "lock", "law"], "no"),
         (["score", "trimul", "README.md", "--backend", "podman"], "there are docker, bubblewrap"),
-        (["score"], "Missing argument"),
+        (["score"], "Missing argument 'task'"),
         (["tasks", "--no-such-option"], "No such option"),
         (["nonsense"], "No such command"),
     ],

@@ -67,7 +67,9 @@ def test_killed_at_every_stage_and_resumed(tmp_path: Path) -> None:
         assert gone(lambda ps=children: [p for p in ps if p.is_running() and p.status() != "zombie"]), (
             "an evaluator lived on"
         )
-        assert gone(lambda ps=children: containers(ps)), f"a container outlived a controller killed after {kill_after!r}"
+        assert gone(lambda ps=children: containers(ps)), (
+            f"a container outlived a controller killed after {kill_after!r}"
+        )
         assert "fault" not in "".join(said)
         runs = list(tmp_path.glob("*/archive.sqlite"))
         assert len(runs) <= 1, "resuming started another run"

@@ -22,14 +22,14 @@ Open = Callable[..., AbstractContextManager[Session]]
 
 
 @pytest.fixture(scope="session", params=["docker", "bubblewrap"])
-def factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
+def factory(request: pytest.FixtureRequest) -> SandboxFactory:
     if request.param == "docker" and not engine_answers():
         pytest.skip("no Docker engine answers")
     if request.param == "bubblewrap" and shutil.which("bwrap") is None:
         pytest.skip("bubblewrap is not installed")
     made = choose_backend(request.param)
     images.build(made, IMAGE, print)
-    yield made
+    return made
 
 
 @pytest.fixture

@@ -70,13 +70,14 @@ except OSError:
 
 def test_sees_nothing_of_the_host(factory: SandboxFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RATCHET_TEST_SECRET", "do-not-tell")
+    here = os.path.abspath(__file__)
     program = """
 import os
 print("RATCHET_TEST_SECRET" in os.environ, sorted(p for p in os.listdir("/proc") if p.isdigit())[:1])
 found = [p for p in os.listdir("/proc") if p.isdigit() and int(p) > 1 and int(p) != os.getpid()]
-print(len(found), os.path.exists("/var/run/docker.sock"), os.path.exists("%s"))
+print(len(found), os.path.exists("/var/run/docker.sock"), os.path.exists({here!r}))
 print(os.uname().nodename)
-""" % os.path.abspath(__file__)
+""".replace("{here!r}", repr(here))
     with open_session(factory, IMAGE, SMALL) as box:
         first, second, name = python(box, program)[0].splitlines()
     assert first == "False ['1']"

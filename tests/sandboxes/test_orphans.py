@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandboxes import cgroup
+from sandboxes import cgroup, lease
 from sandboxes.base import SandboxFactory
 from tests.sandboxes.conftest import IMAGE
 
@@ -53,8 +53,12 @@ def test_sandbox_ends_with_its_controller(factory: SandboxFactory) -> None:
     controller.wait()
     assert wait_until(lambda: not sleepers()), "the candidate's process outlived the controller"
     if factory.name == "docker":
-        gone = lambda: not factory.client.containers.list(all=True, filters={"label": "ratchet=sandbox"})  # type: ignore[attr-defined]  # noqa: E731
-        assert wait_until(gone), "the container was left behind"
+
+        def ours() -> list[object]:
+            found = factory.client.containers.list(all=True, filters={"label": "ratchet=sandbox"})  # type: ignore[attr-defined]
+            return [c for c in found if c.labels[lease.OWNER].startswith(f"{controller.pid}-")]
+
+        assert wait_until(lambda: not ours()), "the container was left behind"
     else:
         cgroup.remove_orphans()
         left = [p for base in cgroup._bases().values() for p in base.glob(f"{controller.pid}-*")]

@@ -31,8 +31,9 @@ def decide(model, cases, options):
     chosen = [found[0] for found in options]
     if model is None:
         return chosen
-    for start in range(0, len(cases), BATCH):
-        batch = range(start, min(start + BATCH, len(cases)))
+    open_cases = [i for i in range(len(cases)) if len(options[i]) > 1]
+    for start in range(0, len(open_cases), BATCH):
+        batch = open_cases[start : start + BATCH]
         questions = [prompt(cases[i], options[i]) for i in batch]
         letters = [[letter(k) for k in range(len(options[i]))] for i in batch]
         try:

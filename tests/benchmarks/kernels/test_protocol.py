@@ -39,7 +39,7 @@ json_values = st.recursive(
 )
 
 
-@given(st.fixed_dictionaries({k: json_values for k in ("sequence", "slots", "inputs", "outputs")}))
+@given(st.fixed_dictionaries(dict.fromkeys(("sequence", "slots", "inputs", "outputs"), json_values)))
 def test_well_formed_json_of_other_types_is_refused(fields):
     try:
         run = decode_run(json.dumps(fields).encode())

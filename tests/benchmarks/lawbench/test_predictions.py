@@ -19,20 +19,22 @@ def test_what_is_written_is_read(order: list[str], chosen: list[str]) -> None:
     assert parse(as_csv(answers), IDS, CHARGES) == answers
 
 
+def ids_or_none(data: bytes) -> set[str] | None:
+    """The ids that were parsed, or None when the file was refused. Any other exception fails the test."""
+    try:
+        return set(parse(data, IDS, CHARGES))
+    except BadOutput:
+        return None
+
+
 @given(st.binary(max_size=400))
 def test_any_bytes_are_parsed_or_refused(data: bytes) -> None:
-    try:
-        assert set(parse(data, IDS, CHARGES)) == set(IDS)
-    except BadOutput as error:
-        assert str(error)
+    assert ids_or_none(data) in (None, set(IDS))
 
 
 @given(st.text(alphabet='ab12c3id,charge"\n\r\0盗窃', max_size=80))
 def test_near_misses_are_parsed_or_refused(text: str) -> None:
-    try:
-        assert set(parse(b"id,charge\n" + text.encode(), IDS, CHARGES)) == set(IDS)
-    except BadOutput as error:
-        assert str(error)
+    assert ids_or_none(b"id,charge\n" + text.encode()) in (None, set(IDS))
 
 
 @pytest.mark.parametrize("text", ["id,charge\na1,盗窃\nb2,\nc3,盗窃\n", "\ufeffid,charge\r\na1,盗窃\r\nb2,\r\nc3,盗窃"])
