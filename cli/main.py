@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 
@@ -50,7 +51,14 @@ def main() -> None:
             as_json,
         )
     except (typer.Abort, KeyboardInterrupt):
-        _end("interrupted; nothing is left running", INTERRUPTED, as_json)
+        try:
+            _end("interrupted; nothing is left running", INTERRUPTED, as_json)
+        finally:
+            # All sandboxes and sockets are closed by now. A model thread may still be in the middle of a forward pass,
+            # and torch aborts when the interpreter is taken down around it.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
     except UserError as error:
         _end(str(error), USER_MISTAKE, as_json)
     except SandboxError as error:

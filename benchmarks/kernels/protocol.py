@@ -82,14 +82,13 @@ def placement(specs: tuple[TensorSpec, ...], slots: int) -> tuple[list[dict[str,
 
 def encode_run(run: Run) -> bytes:
     """The request's line. Raises ProtocolError when it would be longer than the guest reads."""
-    line = json.dumps(
-        {
-            "sequence": run.sequence,
-            "slots": run.slots,
-            "inputs": [[s.name, list(s.shape), s.dtype] for s in run.inputs],
-            "outputs": [[s.name, list(s.shape), s.dtype] for s in run.outputs],
-        }
-    ).encode() + b"\n"
+    fields = {
+        "sequence": run.sequence,
+        "slots": run.slots,
+        "inputs": [[s.name, list(s.shape), s.dtype] for s in run.inputs],
+        "outputs": [[s.name, list(s.shape), s.dtype] for s in run.outputs],
+    }
+    line = json.dumps(fields).encode() + b"\n"
     if len(line) > MAX_REQUEST_BYTES:
         raise ProtocolError(f"request has {len(line)} bytes, more than {MAX_REQUEST_BYTES}")
     return line

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Generic
 
 import numpy as np
 
 from benchmarks.kernels.clock import THREADS
-from benchmarks.kernels.problem import Problem, S, peak_flops
+from benchmarks.kernels.problem import Doubles, Problem, S, peak_flops
 from benchmarks.kernels.rounds import FULL, QUICK, Entrant, Plan, Run
 from benchmarks.task import Bench, Candidate, Direction, Metric, Score, Split, Task, Verdict
 from results.stats import bootstrap_mean
@@ -49,35 +50,48 @@ def race(
     return [score_of(entrant, run, problem.shapes(split), plan, bench) for entrant in entrants]
 
 
+@dataclass(frozen=True)
+class ShapeTimes:
+    """One shape's times of a launch in seconds, the protocol's cost taken off; arrays are by block."""
+
+    times: Doubles
+    plain: Doubles
+    protocol: float
+    floor: float
+    too_fast: bool
+    """True when half of the blocks or more are at the floor, where no honest program can be."""
+
+
+def shape_times(entrant: Entrant, run: Run[S], shape: S, launches: int) -> ShapeTimes:
+    """Take the empty kernel's median off each block. Single blocks are kept at or above the floor, so that one lucky
+    subtraction can't become an enormous logarithm."""  # fmt: skip
+    floor = shape.flops / peak_flops(THREADS)
+    protocol = float(np.median(run.empty.seconds[shape.key]))
+    times, plain = (
+        np.maximum((np.array(e.seconds[shape.key]) - protocol) / launches, floor) for e in (entrant, run.plain)
+    )
+    return ShapeTimes(times, plain, protocol, floor, bool(np.median(times) <= floor))
+
+
 def score_of(entrant: Entrant, run: Run[S], shapes: Sequence[S], plan: Plan, bench: Bench) -> Score:
     """One entrant's score: geometric mean of its per-block ratios, with the absolute times beside it.
 
-    A unit is the natural logarithm of plain time over candidate time in one block, the protocol's cost taken off both.
+    A unit is the natural logarithm of plain time over candidate time in one block.
     """
     image = entrant.program.image if entrant.program else ""
     backend = entrant.program.backend if entrant.program else bench.sandboxes.name
     if entrant.ended is not None:
         return Score(verdict=entrant.ended.verdict, reason=entrant.ended.reason, image=image, backend=backend)
-    units: dict[str, float] = {}
-    secondary: dict[str, float] = {}
-    middles: dict[str, list[float]] = {"time_us": [], "reference_us": [], "protocol_us": [], "floor_us": []}
-    for shape in shapes:
-        key = shape.key
-        floor = shape.flops / peak_flops(THREADS)
-        protocol = float(np.median(run.empty.seconds[key]))
-        # The floor also bounds each block, so that one lucky subtraction can't become an enormous logarithm.
-        times = np.maximum((np.array(entrant.seconds[key]) - protocol) / plan.launches, floor)
-        plain = np.maximum((np.array(run.plain.seconds[key]) - protocol) / plan.launches, floor)
-        if np.median(times) <= floor:
-            reason = f"{key}: faster than {floor * 1e6:.0f} µs, which no CPU can be"
+    measured = {shape.key: shape_times(entrant, run, shape, plan.launches) for shape in shapes}
+    for key, shape in measured.items():
+        if shape.too_fast:
+            reason = f"{key}: faster than {shape.floor * 1e6:.0f} µs, which no CPU can be"
             return Score(verdict=Verdict.REWARD_HACK, reason=reason, image=image, backend=backend)
-        units |= {f"{key}/block{i}": float(u) for i, u in enumerate(np.log(plain / times))}
-        for name, seconds in (("time_us", times), ("reference_us", plain), ("protocol_us", protocol), ("floor_us", floor)):
-            middles[name].append(float(np.median(seconds)) * 1e6)
-        secondary[f"{key}/time_us"] = middles["time_us"][-1]
-        secondary[f"{key}/speedup"] = middles["reference_us"][-1] / middles["time_us"][-1]
-    secondary |= {name: math.exp(float(np.mean(np.log(values)))) for name, values in middles.items()}
-    secondary["idle_cpu_share"] = entrant.idle_cpu_s / entrant.others_s if entrant.others_s else 0.0
+    units = {
+        f"{key}/block{index}": float(unit)
+        for key, shape in measured.items()
+        for index, unit in enumerate(np.log(shape.plain / shape.times))
+    }
     logs = np.array(list(units.values()))
     low, high = bootstrap_mean(logs)
     return Score(
@@ -85,7 +99,25 @@ def score_of(entrant: Entrant, run: Run[S], shapes: Sequence[S], plan: Plan, ben
         value=math.exp(float(logs.mean())),
         interval=(math.exp(low), math.exp(high)),
         units=units,
-        secondary=secondary,
+        secondary=_beside(entrant, measured),
         image=image,
         backend=backend,
     )
+
+
+def _beside(entrant: Entrant, measured: Mapping[str, ShapeTimes]) -> dict[str, float]:
+    """Absolute times in microseconds (medians of blocks, geometric means of shapes), and CPU time out of turn."""
+
+    def middle(seconds: Iterable[Doubles | float]) -> float:
+        return math.exp(float(np.mean([math.log(float(np.median(s))) for s in seconds]))) * 1e6
+
+    shapes = measured.values()
+    return {
+        "time_us": middle(s.times for s in shapes),
+        "reference_us": middle(s.plain for s in shapes),
+        "protocol_us": middle(s.protocol for s in shapes),
+        "floor_us": middle(s.floor for s in shapes),
+        "idle_cpu_share": entrant.idle_cpu_s / entrant.others_s if entrant.others_s else 0.0,
+        **{f"{key}/time_us": float(np.median(s.times)) * 1e6 for key, s in measured.items()},
+        **{f"{key}/reference_us": float(np.median(s.plain)) * 1e6 for key, s in measured.items()},
+    }

@@ -1,6 +1,7 @@
 """The wire between evaluator and guest: what is written can be read back, and nothing else can."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -54,7 +55,7 @@ def test_tensors_are_aligned_and_do_not_overlap(tensors, slots):
     offsets, size = placement(tensors, slots)
     spans = sorted((slot[s.name], slot[s.name] + s.bytes) for slot in offsets for s in tensors)
     assert all(start % ALIGNMENT == 0 for start, _ in spans)
-    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
     assert size % SLOT_ALIGNMENT == 0
     assert all(end <= size for _, end in spans)
 

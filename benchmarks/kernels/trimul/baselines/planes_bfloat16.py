@@ -15,7 +15,8 @@ def kernel(x, mask, weights, out):
     stacked = torch.cat([weights[name + "_weight"] for name in NAMES]).bfloat16()
     # [5, H, B, N, N]: each channel of each projection is a plane of its own. What stands between the products is
     # computed in float32, which is quicker here than bfloat16 and keeps the error of the products alone.
-    left, right, left_gates, right_gates, gates = torch.mm(stacked, rows.bfloat16().t()).float().view(5, -1, *mask.shape)
+    planes = torch.mm(stacked, rows.bfloat16().t()).float().view(5, -1, *mask.shape)
+    left, right, left_gates, right_gates, gates = planes
     left = left_gates.sigmoid_().mul_(mask).mul_(left).bfloat16()
     right = right_gates.sigmoid_().mul_(mask).mul_(right).bfloat16()
     product = torch.matmul(left, right.transpose(2, 3)).permute(1, 2, 3, 0).float()
