@@ -11,4 +11,4 @@ def leave(text):
 
 def predict(train, cases, charges, model):
     [case] = cases[:1]
-    leave("id,charge\n" + "".join(f"{case['id']},\"{charge}\"\n" for charge in charges))
+    leave("id,charge\n" + "".join(f'{case["id"]},"{charge}"\n' for charge in charges))
