@@ -15,7 +15,7 @@ $(VENV)/.ready: pyproject.toml
 			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install python3 python3-venv && $(MAKE) $@; \
 		else echo "ratchet: needs Python 3.11 or later with venv; run: sudo apt-get install python3 python3-venv" >&2; exit 2; fi; \
 	else \
-		$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --upgrade "pip>=24" && \
+		$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --upgrade "pip>=25.2" && \
 		$(BIN)/python -m pip install torch==2.13.0 && $(BIN)/python -m pip install -e '.[test]' tox && touch $@; \
 	fi
 
