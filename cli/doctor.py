@@ -53,7 +53,6 @@ def doctor(
 def _mend() -> None:
     """Install or start what may be, build the images for each backend that is here, fetch the model and the data."""
     from agents.models.torch_local import fetch_model
-
     from benchmarks.registry import task, task_names
     from sandboxes import images
     from sandboxes.backends import BACKENDS, choose_backend

@@ -36,7 +36,7 @@ def test_no_answer_is_among_what_a_sandbox_is_given() -> None:
         assert "benchmarks" not in program.read_text()
     for name in images.names():
         recipe = (images.RECIPES / name / "Dockerfile").read_text()
-        assert set(line.split()[1] for line in recipe.splitlines() if line.startswith("COPY")) == {"site", "guest"}
+        assert {line.split()[1] for line in recipe.splitlines() if line.startswith("COPY")} == {"site", "guest"}
         lock = (images.RECIPES / name / "requirements.lock").read_text()
         assert lock.count("==") == lock.count("--hash=sha256:") > 0
 
