@@ -59,6 +59,8 @@ class Metric:
     name: str
     unit: str
     direction: Direction
+    log_units: bool = False
+    """True when a score's raw `units` are natural logarithms, so that a paired difference of them is a ratio."""
 
     def better(self, new: float, old: float) -> bool:
         """True when `new` is strictly better than `old`."""

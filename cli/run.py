@@ -17,6 +17,7 @@ from rich.table import Table
 
 from cli.options import BACKEND, JSON, RUNTIME, emit, err, out
 from feedback.loop import Finished, Plan
+from results.record import Record
 from results.store import RUNS, write_atomically
 from sandboxes.base import UserError
 
@@ -145,6 +146,16 @@ def _last(root: Path, settings: dict[str, object]) -> Path | None:
     return None
 
 
+def shown_gain(r: Record) -> str:
+    """Best against seed on the same units: `x2.6 [2.3, 2.9]` for a ratio, else a signed difference."""
+    if r.gain is None or r.gain_interval is None:
+        return "-"
+    low, high = r.gain_interval
+    if r.gain_is_ratio:
+        return f"x{r.gain:.3g} [{low:.3g}, {high:.3g}]"
+    return f"{r.gain:+.3g} [{low:+.3g}, {high:+.3g}]"
+
+
 def table(finished: list[Finished]) -> Table:
     """The final table: one line a task, all scores on the report split."""
     made = Table(title="Report split, scored once", title_justify="left")
@@ -165,8 +176,7 @@ def table(finished: list[Finished]) -> Table:
         arrow = "↑" if r.direction == "up" else "↓"
         seed = r.seed.value if r.seed and r.seed.value is not None else None
         interval = "[{:.4g}, {:.4g}]".format(*r.best.interval) if r.best.interval else r.best.verdict
-        low, high = r.gain_interval or (None, None)
-        gain = "-" if r.gain is None else f"{r.gain:+.4g} [{low:+.4g}, {high:+.4g}]"
+        gain = shown_gain(r)
         made.add_row(
             r.task, f"{r.metric} {arrow}\n({r.unit})", "-" if seed is None else f"{seed:.4g}",
             "-" if r.best.value is None else f"{r.best.value:.4g}", interval, gain, r.lever, str(r.generation),

@@ -4,6 +4,7 @@ split once. Everything it knows is in the archive, so it can be killed at any mo
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -173,10 +174,12 @@ class Loop:
         if seed_score.ok and best_score.ok:
             gain, interval = paired_difference(best_score.units, seed_score.units)
         metric = self.task.metric
+        if metric.log_units and gain is not None and interval is not None:
+            gain, interval = math.exp(gain), (math.exp(interval[0]), math.exp(interval[1]))
         return Record(
             kind="run", task=self.task.name, metric=metric.name, unit=metric.unit, direction=metric.direction.value,
             split=Split.REPORT.value, best=measurement(programs[1], best_score), seed=measurement(programs[0], seed_score),
-            gain=gain, gain_interval=interval, lever=best.lever, generation=best.generation,
+            gain=gain, gain_interval=interval, gain_is_ratio=metric.log_units, lever=best.lever, generation=best.generation,
             lineage=self.archive.lineage(best), tries=len(self.archive.tries(self.task.name)), wall_seconds=report.wall_s,
         )  # fmt: skip
 

@@ -57,8 +57,9 @@ class Record(BaseModel):
     seed: Measurement | None = None
     """The program that the run started from, measured in the same scoring."""
     gain: float | None = None
-    """Paired difference best − seed over the same units, in the units' own scale."""
+    """Best against seed over the same units: their mean paired difference, or ratio where `gain_is_ratio`."""
     gain_interval: tuple[float, float] | None = None
+    gain_is_ratio: bool = False
     lever: str = ""
     generation: int = 0
     lineage: list[str] = Field(default_factory=list)

@@ -24,7 +24,7 @@ class KernelTask(Task, Generic[S]):
     """Scores kernels by how many times faster than the plain program they are."""
 
     problem: Problem[S]
-    metric = Metric("speedup", "x", Direction.UP)
+    metric = Metric("speedup", "x over the plain program", Direction.UP, log_units=True)
     image = "kernels"
     limits = Limits(memory_bytes=1536 * MIB, cpus=float(THREADS), wall_s=900.0, scratch_bytes=256 * MIB)
 
