@@ -73,6 +73,7 @@ def _mend() -> None:
 
 def examine() -> Iterator[Finding]:
     """All findings, in the order in which one would mend them."""
+    from benchmarks.fetch import damaged
     from benchmarks.registry import task, task_names
     from results.provenance import gpu_name
     from sandboxes import images
@@ -101,6 +102,10 @@ def examine() -> Iterator[Finding]:
         yield Finding(
             f"data {name}", missing is None, missing or "at hand", f"ratchet data fetch {name}" if missing else ""
         )
+    bad = damaged()
+    yield Finding(
+        "downloads", not bad, bad[0] if bad else "every file has its recorded hash", "ratchet data fetch" if bad else ""
+    )
     gpu = gpu_name()
     yield Finding("gpu", gpu != "none", gpu if gpu != "none" else "none (optional: the suite runs on the CPU)")
     free = shutil.disk_usage(cache_dir()).free / 2**30

@@ -34,6 +34,8 @@ def available() -> bool:
     try:
         for base in set(_bases().values()):
             base.mkdir(exist_ok=True)
+            if not os.access(base, os.W_OK):  # Made by root, and we are not.
+                return False
         if is_v2():
             for folder in (ROOT, ROOT / PARENT):
                 (folder / "cgroup.subtree_control").write_text("+memory +pids +cpu")

@@ -7,12 +7,15 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+import psutil
 
 from sandboxes.base import UserError
 from sandboxes.cache import cache_dir
 
 Progress = Callable[[str], None]
-PACKAGES = ["docker.io", "iptables", "mmdebstrap", "debian-archive-keyring", "bubblewrap"]
+PACKAGES = ["docker.io", "iptables", "mmdebstrap", "debian-archive-keyring", "bubblewrap", "uidmap"]
 START_S = 60
 
 
@@ -50,6 +53,7 @@ def start_engine(progress: Progress) -> bool:
     if shutil.which("dockerd") is None or os.geteuid() != 0:
         return False
     progress("starting the Docker engine")
+    _forget_dead_engine()
     if os.path.isdir("/run/systemd/system"):
         subprocess.run(["systemctl", "start", "docker"], capture_output=True, check=False)
     else:
@@ -62,6 +66,16 @@ def start_engine(progress: Progress) -> bool:
             return True
         time.sleep(0.5)
     return False
+
+
+def _forget_dead_engine() -> None:
+    """Remove the pid file of an engine that was killed: a new one refuses to start while that pid is in use by anyone."""
+    note = Path("/var/run/docker.pid")
+    try:
+        if psutil.Process(int(note.read_text())).name() != "dockerd":
+            note.unlink()
+    except (OSError, ValueError, psutil.NoSuchProcess):
+        note.unlink(missing_ok=True)
 
 
 def ensure_backend(progress: Progress) -> str:

@@ -116,6 +116,8 @@ def base_tar(progress: Progress) -> Path:
         return done
     if shutil.which("mmdebstrap") is None:
         raise UserError("mmdebstrap is not installed; run `apt-get install mmdebstrap debian-archive-keyring`")
+    if os.geteuid() != 0 and shutil.which("newuidmap") is None:
+        raise UserError("making an image without root needs uidmap; run `apt-get install uidmap` as root, once")
     progress("base: making a Debian root file system (about half a minute)")
     with tempfile.TemporaryDirectory(dir=_images_dir(), prefix=".base-") as staging:
         line = ["mmdebstrap", "--variant=minbase", "--include=python3", SUITE, f"{staging}/base.tar"]

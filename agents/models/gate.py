@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from agents.models.chat import SmolChatModel
 from agents.models.torch_local import Cancelled, LocalModel
 from agents.trace import Trace
 from sandboxes import lease
@@ -154,12 +155,13 @@ class Counter:
         ids = model.encode_chat(messages)
         self._spend(len(ids), wanted)  # all that it may cost is set aside first, so that two requests can't overdraw
         try:
-            [reply] = model.chat_encoded([ids], wanted)
+            reply = SmolChatModel(model, max_tokens=wanted).invoke(messages)
         except ValueError as error:
             raise BadRequest(str(error)) from error
+        spent = reply.usage_metadata or {"input_tokens": len(ids), "output_tokens": wanted}
         with self._lock:
-            self.left += wanted - reply.completion_tokens
-        return {"text": reply.text, "tokens": [reply.prompt_tokens, reply.completion_tokens]}
+            self.left += wanted - spent["output_tokens"]
+        return {"text": reply.text, "tokens": [spent["input_tokens"], spent["output_tokens"]]}
 
     def _choose(self, request: dict[str, Any]) -> dict[str, Any]:
         prompts, options = request.get("prompts"), request.get("options")

@@ -32,7 +32,7 @@ class Letters:
     def choose_encoded(self, prompts: Sequence[Any], options: Sequence[Sequence[Any]], cancelled: Any) -> list[int]:
         return [len(given) - 1 for given in options]
 
-    def chat_encoded(self, conversations: Sequence[list[int]], max_tokens: int) -> list[Reply]:
+    def chat_encoded(self, conversations: Sequence[list[int]], max_tokens: int, **how: float) -> list[Reply]:
         return [Reply("ok", len(c), min(2, max_tokens)) for c in conversations]
 
 
