@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import IO
 
-from sandboxes import cgroup, images, lease, seccomp
+from sandboxes import cgroup, images, lease, masks, seccomp
 from sandboxes.base import MIB, Limits, Mount, SandboxError, UserError
 from sandboxes.stream import ENVIRONMENT, StreamSandbox, Wire
 
@@ -84,6 +84,14 @@ class BubblewrapSandbox(StreamSandbox):
             elif entry.name not in NOT_BOUND:
                 line += ["--ro-bind", str(entry), f"/{entry.name}"]
         line += ["--proc", "/proc", "--dev", "/dev"]
+        # Covered by a device on a mount that allows none: it can't be opened. What isn't there can't be covered.
+        hidden = [path for path in masks.FILES if os.path.exists(path)]
+        hidden += [path for path in masks.OF_THE_BUILDER if (tree.root / path[1:]).is_file()]
+        for path in hidden:
+            line += ["--ro-bind", "/dev/null", path]
+        for path in masks.FOLDERS:
+            if path.startswith("/proc/") and os.path.isdir(path):
+                line += ["--tmpfs", path, "--remount-ro", path]
         # Parents that bwrap makes by itself are closed to the candidate's user.
         for folder in sorted({p for _, guest in tree.binds for p in PurePosixPath(guest).parents if p.name}):
             line += ["--perms", "0755", "--dir", str(folder)]

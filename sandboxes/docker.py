@@ -15,7 +15,7 @@ from typing import Any
 import docker
 from docker.errors import DockerException, ImageNotFound, NotFound
 
-from sandboxes import lease
+from sandboxes import lease, masks
 from sandboxes.base import MIB, Limits, Mount, SandboxError, UserError
 from sandboxes.cgroup import memory_group_of, oom_kills_at
 from sandboxes.images import docker_tag
@@ -104,6 +104,10 @@ class DockerSandbox(StreamSandbox):
             "log_config": docker.types.LogConfig(type="none"),
             "binds": {str(m.source): {"bind": m.target, "mode": "rw" if m.writable else "ro"} for m in self._mounts},
             "runtime": self._runtime,
+            "cgroupns": "private",  # Or the container's id, and where the engine keeps it, can be read from /proc.
+            # There is nothing to ask, and the engine would copy the host's own name servers and domains.
+            "dns": ["127.0.0.1"],
+            "dns_search": ["."],
         }
 
     def _create(self) -> tuple[str, str]:
@@ -120,7 +124,10 @@ class DockerSandbox(StreamSandbox):
                 working_dir="/",
                 hostname="sandbox",
                 labels={lease.LABEL: "sandbox", lease.OWNER: lease.me()},
-                host_config=api.create_host_config(**self.host_config()),
+                host_config={
+                    **api.create_host_config(**self.host_config()),
+                    "MaskedPaths": [*masks.FOLDERS, *masks.FILES],
+                },
             )
         except ImageNotFound as error:
             raise UserError(f"image {self._image} is not built; run `ratchet images build {self._image}`") from error

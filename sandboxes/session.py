@@ -58,7 +58,11 @@ class Session:
 
     def put(self, path: str, data: bytes) -> None:
         """Write a file below /work; see `Sandbox.put`."""
-        _LOOP.submit(self._box.put(path, data)).result()
+        self.put_later(path, data).result()
+
+    def put_later(self, path: str, data: bytes) -> Future[None]:
+        """Start to write a file and return at once."""
+        return _LOOP.submit(self._box.put(path, data))
 
     def get(self, path: str, *, max_bytes: int) -> bytes:
         """Read a regular file of bounded size; see `Sandbox.get`."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from sandboxes.base import ExecResult, FileRefused, Limits, Sandbox, SandboxDied, SandboxError
+from sandboxes import seccomp
+from sandboxes.base import MIB, ExecResult, FileRefused, Limits, Sandbox, SandboxDied, SandboxError
 
 MAX_HEADER = 64 * 1024
 CHUNK = 256 * 1024
 START_S = 60.0
+TRANSFER_S = 120.0
+"""Longest that a file may take in or out. It is memory to memory, so whatever takes longer has gone wrong inside."""
 GRACE_S = 15.0
 """How much longer than the supervisor's own clock we wait before ending the whole sandbox."""
 
@@ -63,6 +67,9 @@ class StreamSandbox(Sandbox):
             "RLIMIT_CPU": int(bounds.wall_s * max(1.0, bounds.cpus)) + 5,
             "RLIMIT_FSIZE": bounds.file_bytes,
             "RLIMIT_NOFILE": bounds.open_files,
+            # The kernel counts these per user, and every sandbox has the same: one could use up what all of them share.
+            "RLIMIT_MSGQUEUE": 0,
+            "RLIMIT_MEMLOCK": 8 * MIB,
         }
 
     async def start(self) -> None:
@@ -92,6 +99,7 @@ class StreamSandbox(Sandbox):
             "wall_s": wall,
             "output_bytes": self.limits.output_bytes,
             "rlimits": self.rlimits(),
+            "filter": seccomp.programs(),
         }
         try:
             await self._send(order)
@@ -115,18 +123,30 @@ class StreamSandbox(Sandbox):
 
     async def put(self, path: str, data: bytes) -> None:
         """Write a file; see `Sandbox.put`."""
-        await self._send({"op": "put", "path": path, "size": len(data)}, data)
-        error = (await self._read_header()).get("error")
+        async with self._bounded(path):
+            await self._send({"op": "put", "path": path, "size": len(data)}, data)
+            error = (await self._read_header()).get("error")
         if error is not None:
             raise SandboxError(f"could not write {path} in the sandbox: {str(error)[:200]}")
 
     async def get(self, path: str, *, max_bytes: int) -> bytes:
         """Read a file; see `Sandbox.get`."""
-        await self._send({"op": "get", "path": path, "max": max_bytes})
-        header = await self._read_header()
-        if header.get("error") is not None:
-            raise FileRefused(str(header["error"])[:200])
-        return await self._payload(header, "size", max_bytes)
+        async with self._bounded(path):
+            await self._send({"op": "get", "path": path, "max": max_bytes})
+            header = await self._read_header()
+            if header.get("error") is not None:
+                raise FileRefused(str(header["error"])[:200])
+            return await self._payload(header, "size", max_bytes)
+
+    @contextlib.asynccontextmanager
+    async def _bounded(self, path: str) -> AsyncIterator[None]:
+        """End the sandbox when a transfer takes too long: half of it may be on the wire, so no more can be said."""
+        try:
+            async with asyncio.timeout(TRANSFER_S):
+                yield
+        except TimeoutError as error:
+            await self.close()
+            raise SandboxDied(f"sandbox did not answer about {path} in {TRANSFER_S:g} s") from error
 
     # -- bytes ---------------------------------------------------------------------------------------------------
 

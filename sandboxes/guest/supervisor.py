@@ -9,16 +9,19 @@ Wire format, both ways: one JSON object on one line, then as many raw bytes as t
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import resource
 import selectors
 import signal
 import stat
+import struct
 import sys
 import time
 
-PR_SET_DUMPABLE = 4
+PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 4, 22, 38
+SECCOMP_MODE_FILTER = 2
 CHUNK = 1 << 16
 
 
@@ -27,22 +30,30 @@ def hide():
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+PENDING = bytearray()
+"""What has been read and not yet used. It is empty while a candidate runs: the controller speaks only between orders."""
+
+
+def read_more():
+    part = os.read(0, CHUNK)
+    if not part:
+        os._exit(0)
+    PENDING.extend(part)
+
+
 def read_exactly(count):
-    parts = []
-    while count:
-        part = os.read(0, min(count, CHUNK))
-        if not part:
-            os._exit(0)
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+    """As many bytes as asked for, which is never more than a chunk."""
+    while len(PENDING) < count:
+        read_more()
+    part = bytes(PENDING[:count])
+    del PENDING[:count]
+    return part
 
 
 def read_line():
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        line += read_exactly(1)
-    return json.loads(line)
+    while b"\n" not in PENDING:
+        read_more()
+    return json.loads(read_exactly(PENDING.index(b"\n") + 1))
 
 
 def write_all(data):
@@ -57,13 +68,37 @@ def answer(message, *payloads):
         write_all(payload)
 
 
+def open_without_links(path, flags, *, make=False):
+    """Open a regular file; no part of its path may be a link, which the candidate could have put there.
+
+    O_NONBLOCK: a pipe with a name would hold us for ever. Truncation waits until it is known to be a regular file.
+    """
+    *folders, name = (part for part in path.split("/") if part)
+    at = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    try:
+        for folder in folders:
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(folder, 0o755, dir_fd=at)
+            below = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+            os.close(at)
+            at = below
+        fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644, dir_fd=at)
+    finally:
+        os.close(at)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return fd
+
+
 def put(order):
     """Write a file; the bytes are read to the end even when they can't be stored, or the stream would be lost."""
     left, error = order["size"], None
     try:
-        os.makedirs(os.path.dirname(order["path"]), exist_ok=True)
-        fd = os.open(order["path"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
-    except OSError as problem:
+        fd = open_without_links(order["path"], os.O_WRONLY | os.O_CREAT, make=True)
+        os.truncate(fd, 0)
+    except (OSError, ValueError) as problem:
         fd, error = None, str(problem)
     while left:
         part = read_exactly(min(left, CHUNK))
@@ -81,16 +116,14 @@ def put(order):
 
 
 def get(order):
-    """Send a regular file of bounded size. Links and devices are refused: O_NOFOLLOW, then fstat of what was opened."""
+    """Send a regular file of bounded size. Links and devices are refused."""
     try:
-        fd = os.open(order["path"], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as problem:
-        answer({"error": os.strerror(problem.errno)})
+        fd = open_without_links(order["path"], os.O_RDONLY)
+    except (OSError, ValueError) as problem:
+        answer({"error": getattr(problem, "strerror", None) or "not a path"})
         return
     info = os.fstat(fd)
-    if not stat.S_ISREG(info.st_mode):
-        answer({"error": "not a regular file"})
-    elif info.st_size > order["max"]:
+    if info.st_size > order["max"]:
         answer({"error": f"larger than {order['max']} bytes"})
     else:
         answer({"error": None, "size": info.st_size})
@@ -101,6 +134,18 @@ def get(order):
             write_all(part)
             left -= len(part)
     os.close(fd)
+
+
+def filter_calls(programs):
+    """Put the system-call filter for this machine on this process and all it becomes; it can't be taken off again."""
+    code = bytes.fromhex(programs[os.uname().machine])
+    kept = ctypes.create_string_buffer(code, len(code))
+    # struct sock_fprog: the number of instructions, padding, a pointer to them.
+    header = struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(kept))
+    call = ctypes.CDLL(None, use_errno=True).prctl
+    # Without privileges a filter may be set only once none can be gained; a backend has said so already.
+    if call(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or call(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0):
+        raise OSError(ctypes.get_errno(), "no system-call filter")
 
 
 def start(order):
@@ -123,11 +168,15 @@ def start(order):
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
         for name, bound in order["rlimits"].items():
-            resource.setrlimit(getattr(resource, name), (bound, bound))
+            limit = getattr(resource, name)
+            _, hard = resource.getrlimit(limit)
+            bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)  # Raising it is not ours to do.
+            resource.setrlimit(limit, (bound, bound))
         for number in range(1, 32):
             if number not in (signal.SIGKILL, signal.SIGSTOP):
                 signal.signal(number, signal.SIG_DFL)
         os.chdir("/work")
+        filter_calls(order["filter"])
         os.execvpe(order["argv"][0], order["argv"], order["env"])
     except BaseException as problem:
         os.write(2, f"RATCHET: could not start: {problem}\n".encode())
@@ -193,8 +242,12 @@ EXITS = {}
 
 
 def end_everything():
-    """Kill and reap every other process of this namespace: a daemonised grandchild too."""
-    for _ in range(50):
+    """Kill and reap every other process of this namespace: a daemonised grandchild too.
+
+    The dying need processor time to give their memory back, and a candidate may have used up the quota: wait for them.
+    """
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
         try:
@@ -228,6 +281,8 @@ def execute(order):
 
 def main():
     hide()
+    # Process 1 is spared by signals from inside as long as it has no handler for them, and Python brings one.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     answer({"ready": os.getpid(), "python": sys.version.split()[0]})
     orders = {"put": put, "get": get, "exec": execute}
     while True:

@@ -114,8 +114,6 @@ import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
 print(libc.syscall({numbers[call]}, {arguments}), ctypes.get_errno())
 """
-    if factory.name == "docker" and call == "ptrace":
-        pytest.skip("Docker's profile allows ptrace inside one container; there is nothing else in it to trace")
     with open_session(factory, IMAGE, SMALL) as box:
         answer, errno = python(box, program)[0].split()
     assert answer == "-1"
@@ -123,8 +121,6 @@ print(libc.syscall({numbers[call]}, {arguments}), ctypes.get_errno())
 
 
 def test_io_uring_and_user_namespaces_by_clone_are_refused(factory: SandboxFactory) -> None:
-    if factory.name == "docker":
-        pytest.skip("Docker's own profile decides, and differs by engine version")
     program = """
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
