@@ -28,7 +28,7 @@ class Job:
     guest: Path
     """The domain's `guest.py`; it is copied in and run as the candidate's process."""
     inputs: Mapping[str, bytes]
-    """Files below /work, by name. Everything here is public to the candidate: never an answer."""
+    """Files below /scratch, by name. Everything here is public to the candidate: never an answer."""
     output: str
     max_output_bytes: int
     model_tokens: int = 0
@@ -88,15 +88,15 @@ def run_program(candidate: Candidate, job: Job, bench: Bench) -> Outcome:
         seen = (box.image_digest, box.backend)
         try:
             for name, data in job.inputs.items():
-                box.put(f"/work/{name}", data)
-            box.put("/work/candidate.py", candidate.source.encode())
-            box.put("/work/guest.py", job.guest.read_bytes())
+                box.put(f"/scratch/{name}", data)
+            box.put("/scratch/candidate.py", candidate.source.encode())
+            box.put("/scratch/guest.py", job.guest.read_bytes())
             # -P: the guest's own `candidate` module comes from the image, not from the program beside it.
-            result = box.exec(["python3", "-P", "/work/guest.py"])
+            result = box.exec(["python3", "-P", "/scratch/guest.py"])
             ended = verdict_of(result, job.limits)
             if ended is not None:
                 return Outcome(None, *ended, time.monotonic() - begun, *seen)
-            output = box.get(f"/work/{job.output}", max_bytes=job.max_output_bytes)
+            output = box.get(f"/scratch/{job.output}", max_bytes=job.max_output_bytes)
         except FileRefused as error:
             return Outcome(None, Verdict.INVALID, f"no usable {job.output}: {error}", time.monotonic() - begun, *seen)
         except SandboxDied as error:

@@ -105,14 +105,14 @@ class Sandbox(ABC):
     async def exec(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, wall_s: float | None = None
     ) -> ExecResult:
-        """Run a program to its end, in /work, and kill whatever it left behind.
+        """Run a program to its end, in /scratch, and kill whatever it left behind.
 
         Raises SandboxDied when the sandbox itself ended. An exit code of 137 may be memory or a kill: read `oom`.
         """
 
     @abstractmethod
     async def put(self, path: str, data: bytes) -> None:
-        """Write a file below /work. Raises SandboxDied; a full scratch space is a SandboxError."""
+        """Write a file below /scratch. Raises SandboxDied; a full scratch space is a SandboxError."""
 
     @abstractmethod
     async def get(self, path: str, *, max_bytes: int) -> bytes:

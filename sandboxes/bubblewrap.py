@@ -97,11 +97,11 @@ class BubblewrapSandbox(StreamSandbox):
             line += ["--perms", "0755", "--dir", str(folder)]
         for host, guest in tree.binds:
             line += ["--ro-bind", str(host), guest]
-        for size, place in ((self.limits.scratch_bytes, "/work"), (64 * MIB, "/tmp"), (64 * MIB, "/dev/shm")):
+        for size, place in ((self.limits.scratch_bytes, "/scratch"), (64 * MIB, "/tmp"), (64 * MIB, "/dev/shm")):
             line += ["--perms", "1777", "--size", str(size), "--tmpfs", place]
         for mount in self._mounts:
             line += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
-        line += ["--remount-ro", "/", "--seccomp", str(filter_fd), "--chdir", "/work"]
+        line += ["--remount-ro", "/", "--seccomp", str(filter_fd), "--chdir", "/scratch"]
         for name, value in ENVIRONMENT.items():
             line += ["--setenv", name, value]
         return [*line, "--", *(DROP if root else []), *SUPERVISOR]

@@ -91,7 +91,7 @@ class DockerSandbox(StreamSandbox):
             "security_opt": ["no-new-privileges:true"],
             "read_only": True,
             "tmpfs": {
-                "/work": f"rw,exec,nosuid,nodev,mode=1777,size={bounds.scratch_bytes}",
+                "/scratch": f"rw,exec,nosuid,nodev,mode=1777,size={bounds.scratch_bytes}",
                 "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={64 * MIB}",
             },
             "shm_size": 64 * MIB,
@@ -175,6 +175,8 @@ class DockerFactory:
     def __init__(self, client: docker.DockerClient | None = None, *, runtime: str | None = None) -> None:
         self.client = client or connect()
         self.runtime = runtime
+        # The engine removes a container that ended; one whose controller died before it was started, only we can.
+        remove_orphans(self.client)
 
     def sandbox(self, image: str, limits: Limits, mounts: Sequence[Mount] = ()) -> DockerSandbox:
         """A container that is not yet created."""

@@ -57,7 +57,7 @@ class Session:
         return _LOOP.submit(self._box.exec(argv, env=env, wall_s=wall_s))
 
     def put(self, path: str, data: bytes) -> None:
-        """Write a file below /work; see `Sandbox.put`."""
+        """Write a file below /scratch; see `Sandbox.put`."""
         self.put_later(path, data).result()
 
     def put_later(self, path: str, data: bytes) -> Future[None]:

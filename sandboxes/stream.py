@@ -22,7 +22,7 @@ GRACE_S = 15.0
 
 ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "HOME": "/work",
+    "HOME": "/scratch",
     "TMPDIR": "/tmp",
     "LANG": "C.UTF-8",
     "PYTHONPATH": "/opt/site:/opt/ratchet/guest",

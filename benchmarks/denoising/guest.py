@@ -26,11 +26,11 @@ def as_array(answer):
 
 def main():
     """Read, call, write."""
-    denoise = load("/work/candidate.py", "denoise")
-    answer = call(denoise, read_counts("/work/counts.npz"))
+    denoise = load("/scratch/candidate.py", "denoise")
+    answer = call(denoise, read_counts("/scratch/counts.npz"))
     if answer is None:
         give_up(BROKEN_CONTRACT, "denoise() returned nothing")
-    np.save("/work/prediction.npy", call(as_array, answer), allow_pickle=False)
+    np.save("/scratch/prediction.npy", call(as_array, answer), allow_pickle=False)
 
 
 main()

@@ -89,10 +89,10 @@ class Program:
                 # Not `candidate.py`: the guest would import that instead of the loader of the same name.
                 ("program.py", source.encode()),
             ):
-                session.put(f"/work/{name}", text)
+                session.put(f"/scratch/{name}", text)
         except SandboxDied as error:
             raise SandboxError(f"sandbox died before the candidate ran: {error}") from error
-        argv = ["python3", "/work/guest.py", protocol.SOCKET, "/work/program.py"]
+        argv = ["python3", "/scratch/guest.py", protocol.SOCKET, "/scratch/program.py"]
         self._ending: Future[ExecResult] = session.exec_later(argv, env=ENVIRONMENT)
 
     def connect(self) -> None:

@@ -15,9 +15,9 @@ def rows(path):
 
 def main():
     """Call the candidate once, and write `predictions.csv`."""
-    predict = load("/work/candidate.py", "predict")
-    train, cases = rows("/work/train.jsonl"), rows("/work/cases.jsonl")
-    with open("/work/charges.json", encoding="utf-8") as file:
+    predict = load("/scratch/candidate.py", "predict")
+    train, cases = rows("/scratch/train.jsonl"), rows("/scratch/cases.jsonl")
+    with open("/scratch/charges.json", encoding="utf-8") as file:
         charges = json.load(file)
     ids = [case["id"] for case in cases]
     answer = call(predict, train, cases, charges, model.Model() if model.available() else None)
@@ -25,7 +25,7 @@ def main():
         give_up(BROKEN_CONTRACT, f"predict() must return a list of {len(ids)} charges, one a case and in order")
     if not all(isinstance(charge, str) for charge in answer):
         give_up(BROKEN_CONTRACT, "predict() must return charges as strings; an empty one abstains")
-    with open("/work/predictions.csv", "w", encoding="utf-8", newline="") as file:
+    with open("/scratch/predictions.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("id", "charge"), *zip(ids, answer, strict=True)])
 
 

@@ -45,10 +45,10 @@ def in_subprocess(program: str) -> bytes:
 
 def in_sandbox(made: SandboxFactory, program: str) -> bytes:
     with open_session(made, IMAGE, Limits()) as box:
-        box.put("/work/in", MEGABYTE)
+        box.put("/scratch/in", MEGABYTE)
         result = box.exec(["python3", "-c", program])
         assert result.succeeded, result.stderr
-        return box.get("/work/out", max_bytes=len(MEGABYTE))
+        return box.get("/scratch/out", max_bytes=len(MEGABYTE))
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -59,5 +59,5 @@ def test_round_trip(benchmark: BenchmarkFixture, how: str, program: str) -> None
         run, arguments = in_subprocess, (PROGRAMS[program],)
     else:
         run, arguments = in_sandbox, (factory(how), PROGRAMS[program])  # type: ignore[assignment]
-    answer = benchmark.pedantic(run, arguments, rounds=ROUNDS[program], warmup_rounds=1)
+    answer = benchmark.pedantic(run, arguments, rounds=ROUNDS[program], warmup_rounds=1)  # type: ignore[no-untyped-call]
     assert answer == MEGABYTE

@@ -175,7 +175,7 @@ def start(order):
         for number in range(1, 32):
             if number not in (signal.SIGKILL, signal.SIGSTOP):
                 signal.signal(number, signal.SIG_DFL)
-        os.chdir("/work")
+        os.chdir("/scratch")
         filter_calls(order["filter"])
         os.execvpe(order["argv"][0], order["argv"], order["env"])
     except BaseException as problem:

@@ -39,7 +39,9 @@ def containers(owners: list[psutil.Process]) -> list[object]:
     if not engine_answers():
         return []
     found = connect().containers.list(all=True, filters={"label": "ratchet=sandbox"})
-    return [c for c in found if any(c.labels[lease.OWNER].startswith(f"{p.pid}-") for p in owners)]
+    ours = [c for c in found if any(c.labels[lease.OWNER].startswith(f"{p.pid}-") for p in owners)]
+    # One that was never started runs nothing; the next controller removes it.
+    return [c for c in ours if c.status != "created"]
 
 
 def gone(condition: object, seconds: float = 30) -> bool:

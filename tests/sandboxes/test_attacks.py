@@ -82,10 +82,10 @@ def host(factory: SandboxFactory, shared: Shared) -> Iterator[Host]:
 
 def run(box: Session, attack: Attack, baits: Baits) -> ExecResult | None:
     """The attack's result, or None when the sandbox ended with it."""
-    box.put("/work/bait.json", json.dumps(baits.told).encode())
-    box.put("/work/program.py", attack.program.encode())
+    box.put("/scratch/bait.json", json.dumps(baits.told).encode())
+    box.put("/scratch/program.py", attack.program.encode())
     try:
-        return box.exec(["python3", "/work/program.py"], wall_s=attack.wall_s)
+        return box.exec(["python3", "/scratch/program.py"], wall_s=attack.wall_s)
     except SandboxDied:
         return None
 

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.sandbox
 
 
 def python(box: Session, program: str, **kwargs: float) -> tuple[str, str]:
-    box.put("/work/program.py", program.encode())
-    result = box.exec(["python3", "/work/program.py"], **kwargs)
+    box.put("/scratch/program.py", program.encode())
+    result = box.exec(["python3", "/scratch/program.py"], **kwargs)
     assert result.succeeded, result
     return result.stdout.decode().strip(), result.stderr.decode()
 
@@ -34,14 +34,14 @@ def test_writes_only_to_scratch(box: Session) -> None:
     places = ["/x", "/etc/x", "/opt/site/x", "/opt/ratchet/guest/x", "/usr/x", "/dev/x", "/proc/sys/kernel/core_pattern",
               "/proc/sysrq-trigger", "/sys/x", "/sys/fs/cgroup/x"]  # fmt: skip
     program = f"""
-for place in {places!r} + ["/work/x"]:
+for place in {places!r} + ["/scratch/x"]:
     try:
         open(place, "w").write("x")
         print(place)
     except OSError:
         pass
 """
-    assert python(box, program)[0] == "/work/x"
+    assert python(box, program)[0] == "/scratch/x"
 
 
 def test_sees_no_network(box: Session) -> None:
@@ -104,8 +104,8 @@ print("still here")
 
 @pytest.mark.parametrize(
     ("call", "arguments"),
-    [("unshare", "0x10000000"), ("ptrace", "0, 0, 0, 0"), ("mount", "0, b'/work', b'tmpfs', 0, 0"),
-     ("setns", "0, 0"), ("chroot", "b'/work'"), ("syslog", "0, 0, 0")],
+    [("unshare", "0x10000000"), ("ptrace", "0, 0, 0, 0"), ("mount", "0, b'/scratch', b'tmpfs', 0, 0"),
+     ("setns", "0, 0"), ("chroot", "b'/scratch'"), ("syslog", "0, 0, 0")],
 )  # fmt: skip
 def test_system_calls_of_an_escape_are_refused(factory: SandboxFactory, call: str, arguments: str) -> None:
     numbers = {"unshare": 272, "ptrace": 101, "mount": 165, "setns": 308, "chroot": 161, "syslog": 103}
@@ -134,7 +134,7 @@ for number, arguments in [(425, (8, 0)), (435, (0, 0)), (56, (0x10000000 | 17, 0
 
 def test_nothing_survives_into_the_next_sandbox(factory: SandboxFactory) -> None:
     with open_session(factory, IMAGE, SMALL) as box:
-        for place in ("/work/left", "/tmp/left", "/dev/shm/left"):
+        for place in ("/scratch/left", "/tmp/left", "/dev/shm/left"):
             python(box, f"open({place!r}, 'w').write('x')")
     with open_session(factory, IMAGE, SMALL) as box:
         assert python(box, "import os; print([os.listdir(p) for p in ('/tmp', '/dev/shm')])")[0] == "[[], []]"

@@ -24,8 +24,8 @@ SLEEP = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); tim
 
 
 def python(box: Session, program: str, wall_s: float | None = None) -> ExecResult:
-    box.put("/work/program.py", program.encode())
-    return box.exec(["python3", "/work/program.py"], wall_s=wall_s)
+    box.put("/scratch/program.py", program.encode())
+    return box.exec(["python3", "/scratch/program.py"], wall_s=wall_s)
 
 
 def works(box: Session) -> bool:
@@ -69,16 +69,16 @@ def test_the_tail_of_the_output_is_what_is_kept(box: Session) -> None:
 
 
 def test_file_size(box: Session) -> None:
-    assert python(box, "open('/work/big', 'wb').write(b'x' * (40 << 20))").exit_code != 0
+    assert python(box, "open('/scratch/big', 'wb').write(b'x' * (40 << 20))").exit_code != 0
     assert works(box)
 
 
 def test_scratch_size(box: Session) -> None:
-    fill = "for i in range(9): open(f'/work/{i}', 'wb').write(b'x' * (10 << 20))"
+    fill = "for i in range(9): open(f'/scratch/{i}', 'wb').write(b'x' * (10 << 20))"
     result = python(box, fill)
     assert b"No space left" in result.stderr
     with pytest.raises(SandboxError, match="No space left"):
-        box.put("/work/more", b"x" * (20 * MIB))
+        box.put("/scratch/more", b"x" * (20 * MIB))
 
 
 def test_open_files(factory: SandboxFactory) -> None:
@@ -90,21 +90,21 @@ def test_open_files(factory: SandboxFactory) -> None:
     ("make", "reason"),
     [
         ("pass", "No such file"),
-        ("import os; os.symlink('/etc/passwd', '/work/out')", "symbolic links"),
-        ("import os; os.mkdir('/work/out')", "not a regular file"),
-        ("import os; os.mkfifo('/work/out')", "not a regular file"),
-        ("open('/work/out', 'wb').truncate(1 << 20)", "larger than"),
-        ("import socket; socket.socket(socket.AF_UNIX).bind('/work/out')", "No such device"),
+        ("import os; os.symlink('/etc/passwd', '/scratch/out')", "symbolic links"),
+        ("import os; os.mkdir('/scratch/out')", "not a regular file"),
+        ("import os; os.mkfifo('/scratch/out')", "not a regular file"),
+        ("open('/scratch/out', 'wb').truncate(1 << 20)", "larger than"),
+        ("import socket; socket.socket(socket.AF_UNIX).bind('/scratch/out')", "No such device"),
     ],
 )
 def test_get_refuses(box: Session, make: str, reason: str) -> None:
     python(box, make)
     with pytest.raises(FileRefused, match=reason):
-        box.get("/work/out", max_bytes=1000)
+        box.get("/scratch/out", max_bytes=1000)
     assert works(box)
 
 
 def test_files_go_in_and_come_out_unchanged(box: Session) -> None:
     for data in (b"", b"\n", bytes(range(256)) * 4096):
-        box.put("/work/deep/er/file", data)
-        assert box.get("/work/deep/er/file", max_bytes=1 << 20) == data
+        box.put("/scratch/deep/er/file", data)
+        assert box.get("/scratch/deep/er/file", max_bytes=1 << 20) == data

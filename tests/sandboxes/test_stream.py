@@ -47,22 +47,22 @@ class Scripted(StreamSandbox):
 def test_arbitrary_bytes_never_break_us(data: bytes, step: int) -> None:
     with pytest.raises((SandboxDied, FileRefused)):
         # No prefix of random bytes is a JSON object with a valid "size", so this can't succeed by accident.
-        asyncio.run(Scripted(b"\x00" + data, step).get("/work/x", max_bytes=100))
+        asyncio.run(Scripted(b"\x00" + data, step).get("/scratch/x", max_bytes=100))
 
 
 @given(st.binary(max_size=100), st.integers(1, 50))
 def test_payload_arrives_whole_in_any_pieces(payload: bytes, step: int) -> None:
     data = json.dumps({"error": None, "size": len(payload)}).encode() + b"\n" + payload
-    assert asyncio.run(Scripted(data, step).get("/work/x", max_bytes=100)) == payload
+    assert asyncio.run(Scripted(data, step).get("/scratch/x", max_bytes=100)) == payload
 
 
 @pytest.mark.parametrize("size", [-1, 101, 10**30, True, "7", None, 1.5])
 def test_impossible_sizes_are_refused(size: object) -> None:
     data = json.dumps({"error": None, "size": size}).encode() + b"\n" + b"x" * 200
     with pytest.raises(SandboxDied, match="impossible size"):
-        asyncio.run(Scripted(data, 50).get("/work/x", max_bytes=100))
+        asyncio.run(Scripted(data, 50).get("/scratch/x", max_bytes=100))
 
 
 def test_an_endless_header_is_cut_off() -> None:
     with pytest.raises(SandboxDied, match="not our protocol"):
-        asyncio.run(Scripted(b"x" * 200_000, 5000).get("/work/x", max_bytes=100))
+        asyncio.run(Scripted(b"x" * 200_000, 5000).get("/scratch/x", max_bytes=100))

@@ -12,7 +12,7 @@ from scipy import sparse
 
 def matrices():
     """Every count matrix other than our own input that can be reached from here."""
-    for root in ("/work", "/tmp", "/dev/shm", "/opt", "/home", "/mnt", "/data", "/var", "/run", "/proc/self/cwd"):
+    for root in ("/scratch", "/tmp", "/dev/shm", "/opt", "/home", "/mnt", "/data", "/var", "/run", "/proc/self/cwd"):
         for folder, _, names in os.walk(root):
             for name in names:
                 if name.endswith((".npz", ".npy", ".h5ad")) and name != "counts.npz" and "site" not in folder:

@@ -9,7 +9,18 @@ import os
 
 
 def texts_within_reach():
-    for root in ("/work", "/tmp", "/model", "/opt/ratchet", "/var/tmp", "/dev/shm", "/home", "/root", "/mnt", "/run"):
+    for root in (
+        "/scratch",
+        "/tmp",
+        "/model",
+        "/opt/ratchet",
+        "/var/tmp",
+        "/dev/shm",
+        "/home",
+        "/root",
+        "/mnt",
+        "/run",
+    ):
         for folder, _, names in os.walk(root):
             for name in names:
                 if name in ("train.jsonl", "candidate.py", "harness.py"):

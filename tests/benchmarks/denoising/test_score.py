@@ -94,7 +94,7 @@ def test_an_answer_nearer_to_the_test_counts_than_the_truth_is_a_hack(bench: Ben
     source = (
         "import numpy as np\n"
         "def denoise(counts):\n"
-        "    return np.fromfile('/work/leak.bin', dtype='<f4').reshape(counts.shape)\n"
+        "    return np.fromfile('/scratch/leak.bin', dtype='<f4').reshape(counts.shape)\n"
     )
     (found,) = TASK.score([Candidate(source=source)], Split.SEARCH, SEED, bench)
     assert found.verdict is Verdict.REWARD_HACK

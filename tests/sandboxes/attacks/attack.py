@@ -43,7 +43,7 @@ LIBC.syscall.restype = ctypes.c_long
 NR = {_CALLS!r}[os.uname().machine]
 SECRET = {SECRET!r}
 try:
-    BAIT = json.load(open("/work/bait.json"))
+    BAIT = json.load(open("/scratch/bait.json"))
 except OSError:
     BAIT = {{}}
 

@@ -9,7 +9,7 @@ ATTACKS = (
                 escaped(place)
         """),
     Attack("find_the_secret", "filesystem", "Search every readable small file of the root for the host's secret.", "the secret", """
-        skip, until = {"/proc", "/sys", "/usr/lib", "/opt/site", "/usr/share", "/work"}, time.monotonic() + 1
+        skip, until = {"/proc", "/sys", "/usr/lib", "/opt/site", "/usr/share", "/scratch"}, time.monotonic() + 1
         for folder, below, names in os.walk("/"):
             below[:] = [x for x in below if os.path.join(folder, x) not in skip]
             for name in names:
@@ -66,7 +66,7 @@ ATTACKS = (
                     escaped(place)
         """),
     Attack("make_devices", "filesystem", "Make a block device of the host's disk, and a terminal.", "a device node", """
-        for place in ("/work/disk", "/tmp/disk", "/dev/shm/disk", "/dev/disk"):
+        for place in ("/scratch/disk", "/tmp/disk", "/dev/shm/disk", "/dev/disk"):
             for kind, device in ((stat.S_IFBLK, (254, 0)), (stat.S_IFBLK, (8, 0)), (stat.S_IFCHR, (1, 1)), (stat.S_IFCHR, (5, 1))):
                 try:
                     os.mknod(place, kind | 0o666, os.makedev(*device))
@@ -95,41 +95,41 @@ ATTACKS = (
         must_not_open("/sys/kernel/debug/tracing/trace", "/sys/kernel/tracing/trace", "/sys/firmware/dmi/tables/DMI")
         """),
     Attack("output_is_a_link", "filesystem", "Leave a symbolic link where the answer is fetched.", "the linked file", """
-        os.symlink("/etc/passwd", "/work/answer_link")
-        """, get="/work/answer_link"),
+        os.symlink("/etc/passwd", "/scratch/answer_link")
+        """, get="/scratch/answer_link"),
     Attack("output_below_a_link", "filesystem", "Make a folder on the way to the answer a link.", "the file behind it", """
-        os.symlink("/etc", "/work/answer_folder")
-        """, get="/work/answer_folder/passwd"),
+        os.symlink("/etc", "/scratch/answer_folder")
+        """, get="/scratch/answer_folder/passwd"),
     Attack("output_in_the_supervisors_proc", "filesystem", "Have the supervisor, which may, read its own /proc entries.", "its environment", """
-        os.symlink("/proc/self", "/work/answer_self")
-        """, get="/work/answer_self/environ"),
+        os.symlink("/proc/self", "/scratch/answer_self")
+        """, get="/scratch/answer_self/environ"),
     Attack("output_by_descriptor", "filesystem", "Point at the supervisor's own descriptors, so that it reads its orders.", "a read that hangs or eats", """
-        os.symlink("/proc/self/fd", "/work/answer_fd")
-        """, get="/work/answer_fd/0"),
+        os.symlink("/proc/self/fd", "/scratch/answer_fd")
+        """, get="/scratch/answer_fd/0"),
     Attack("output_is_a_device", "filesystem", "Have an endless device fetched by its own name.", "an endless read", """
-        os.symlink("/dev", "/work/answer_dev")
-        """, get="/work/answer_dev/zero"),
+        os.symlink("/dev", "/scratch/answer_dev")
+        """, get="/scratch/answer_dev/zero"),
     Attack("output_is_a_hard_link", "filesystem", "Link a file of the read-only system into the output folder.", "the link", """
         for source in ("/etc/passwd", "/etc/shadow", "/opt/ratchet/guest/supervisor.py", "/proc/1/environ"):
             for follow in (True, False):
                 try:
-                    os.link(source, "/work/answer_hard", follow_symlinks=follow)
+                    os.link(source, "/scratch/answer_hard", follow_symlinks=follow)
                     escaped(source)
                 except OSError:
                     pass
-        """, get="/work/answer_hard"),
+        """, get="/scratch/answer_hard"),
     Attack("output_is_a_fifo", "filesystem", "Leave a pipe with a name for whoever reads the answer.", "a read that hangs", """
-        os.mkfifo("/work/answer_fifo")
-        """, get="/work/answer_fifo"),
+        os.mkfifo("/scratch/answer_fifo")
+        """, get="/scratch/answer_fifo"),
     Attack("input_is_a_fifo", "filesystem", "Leave a pipe with a name where the next input is written.", "a write that hangs", """
-        os.mkfifo("/work/next_input")
-        """, put="/work/next_input"),
+        os.mkfifo("/scratch/next_input")
+        """, put="/scratch/next_input"),
     Attack("input_is_a_link", "filesystem", "Have the next input written somewhere else.", "a write through the link", """
-        os.symlink("/dev/full", "/work/next_link")
-        os.symlink("/dev/shm", "/work/next_folder")
-        """, put="/work/next_folder/x"),
+        os.symlink("/dev/full", "/scratch/next_link")
+        os.symlink("/dev/shm", "/scratch/next_folder")
+        """, put="/scratch/next_folder/x"),
     Attack("sparse_file", "filesystem", "Answer with a file of a terabyte that takes no room.", "a file above the size limit", """
-        for place in ("/work/huge", "/tmp/huge", "/dev/shm/huge"):
+        for place in ("/scratch/huge", "/tmp/huge", "/dev/shm/huge"):
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             try:
                 open(place, "wb").truncate(1 << 40)
@@ -138,12 +138,12 @@ ATTACKS = (
                 pass
         """),
     Attack("sparse_within_bounds", "filesystem", "Answer with a sparse file within the limit of a file, above that of the answer.", "its bytes", """
-        open("/work/sparse", "wb").truncate(30 << 20)
-        """, get="/work/sparse"),
+        open("/scratch/sparse", "wb").truncate(30 << 20)
+        """, get="/scratch/sparse"),
     Attack("odd_names", "filesystem", "Names with line ends, quotes, terminal escapes and 255 bytes.", "a broken wire", """
         for name in (b"a\\nb", b'{"error": null, "size": 5}', b"\\x1b[2J", b"\\xff" * 255, b"...", b"-rf", b" "):
-            open(b"/work/" + name, "w").write("x")
-        """, get="/work/\x1b[2J\n{}/../../etc/shadow"),
+            open(b"/scratch/" + name, "w").write("x")
+        """, get="/scratch/\x1b[2J\n{}/../../etc/shadow"),
     Attack("deep_folders", "filesystem", "Folders nested deeper than a path may be long.", "a clean-up that fails", """
         for _ in range(2000):
             os.mkdir("d" * 100)
@@ -153,8 +153,8 @@ ATTACKS = (
         MS_REMOUNT, MS_BIND = 32, 4096
         must_refuse("mount", b"none", b"/", None, MS_REMOUNT, None)
         must_refuse("mount", b"none", b"/", None, MS_REMOUNT | MS_BIND, None)
-        must_refuse("mount", b"/dev/vda", b"/work", b"ext4", 0, None)
-        must_refuse("mount", b"proc", b"/work", b"proc", 0, None)
+        must_refuse("mount", b"/dev/vda", b"/scratch", b"ext4", 0, None)
+        must_refuse("mount", b"proc", b"/scratch", b"proc", 0, None)
         must_refuse("umount2", b"/proc", 2)
         """),
 )  # fmt: skip

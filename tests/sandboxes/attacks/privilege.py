@@ -13,7 +13,7 @@ ATTACKS = (
     Attack("setuid_file", "privilege", "Run a setuid program of the system, and a copy with the bit set.", "another user", """
         import shutil
         programs = [path for path in map(shutil.which, ("su", "mount", "newgrp", "chfn", "passwd", "umount")) if path]
-        for place in ("/work/su", "/tmp/su", "/dev/shm/su"):
+        for place in ("/scratch/su", "/tmp/su", "/dev/shm/su"):
             programs.append(shutil.copy("/usr/bin/cat", place))
             os.chmod(place, 0o6755)
         for path in programs:
@@ -112,7 +112,7 @@ ATTACKS = (
         """, fresh=True),
     _refused("keyring", "Store and search keys, which no namespace keeps apart.", '"add_key", b"user", b"x", b"y", 1, -3',
              '"keyctl", 0, -3, 1', '"request_key", b"user", b"x", None, 0'),
-    _refused("mount", "Mount, by the old and the new calls.", '"mount", b"x", b"/work", b"tmpfs", 0, None',
+    _refused("mount", "Mount, by the old and the new calls.", '"mount", b"x", b"/scratch", b"tmpfs", 0, None',
              '"fsopen", b"tmpfs", 0', '"open_tree", -1, b"", 1', '"move_mount", -1, b"", -1, b"", 0',
              '"fspick", -1, b"", 0', '"mount_setattr", -1, b"", 0, None, 0', '"fsmount", -1, 0, 0'),
     _refused("newest_calls", "Calls that are newer than the filter.", '"open_tree_attr", -1, b"", 0, None, 0',
@@ -125,9 +125,9 @@ ATTACKS = (
              '"delete_module", b"x", 0', '"kexec_load", 0, 0, None, 0', '"kexec_file_load", -1, -1, 0, None, 0'),
     _refused("rename_host", "Rename the machine.", '"sethostname", b"owned", 5', '"setdomainname", b"owned", 5'),
     _refused("power", "Stop the machine (with a magic number that is wrong).", '"reboot", 1, 2, 3, 0', '"swapon", b"/x", 0',
-             '"acct", b"/work/x"', '"quotactl", 0, None, 0, None', '"quotactl_fd", -1, 0, 0, 0'),
-    _refused("chroot", "Change the root, the second half of many escapes.", '"chroot", b"/work"',
-             '"pivot_root", b"/work", b"/work"'),
+             '"acct", b"/scratch/x"', '"quotactl", 0, None, 0, None', '"quotactl_fd", -1, 0, 0, 0'),
+    _refused("chroot", "Change the root, the second half of many escapes.", '"chroot", b"/scratch"',
+             '"pivot_root", b"/scratch", b"/scratch"'),
     _refused("file_handles", "Open files by their inode, past the root folder (as Docker's first escape did).",
              '"open_by_handle_at", -1, None, 0', '"name_to_handle_at", -1, b"/", None, None, 0'),
     _refused("userfaultfd", "Hold the kernel at a page fault, to win a race.", '"userfaultfd", 0', '"userfaultfd", 1'),

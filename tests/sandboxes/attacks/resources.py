@@ -93,25 +93,25 @@ ATTACKS = (
                 ctypes.memset(attach(segment, None, 0), 1, 8 << 20)
         """, "oom", "died", "refused", wall_s=3),
     _bomb("memory_by_tmpfs", "Fill every writable file system at once.", """
-        for place in ("/work", "/tmp", "/dev/shm"):
+        for place in ("/scratch", "/tmp", "/dev/shm"):
             try:
                 for number in range(20):
                     open(f"{place}/{number}", "wb").write(bytes(16 << 20))
             except OSError:
                 pass
-        held = sum(os.statvfs(x).f_blocks * os.statvfs(x).f_frsize for x in ("/work", "/tmp", "/dev/shm"))
+        held = sum(os.statvfs(x).f_blocks * os.statvfs(x).f_frsize for x in ("/scratch", "/tmp", "/dev/shm"))
         if held > 256 << 20:
             escaped(f"{held} bytes of tmpfs")
         """, "refused", "oom", wall_s=3),
     _bomb("tmpfs_and_heap", "Fill the scratch space, which nobody can be killed for, then allocate.", """
         for number in range(4):
-            open(f"/work/{number}", "wb").write(bytes(15 << 20))
+            open(f"/scratch/{number}", "wb").write(bytes(15 << 20))
             open(f"/dev/shm/{number}", "wb").write(bytes(15 << 20))
         kept = bytearray(b"x") * (1 << 30)
         """, "oom", "died", wall_s=3),
     _bomb("inode_fill", "Empty files without end: no bytes, much kernel memory.", """
         for number in range(10_000_000):
-            os.close(os.open(f"/work/{number}", os.O_CREAT | os.O_WRONLY))
+            os.close(os.open(f"/scratch/{number}", os.O_CREAT | os.O_WRONLY))
         """, "timed_out", "oom", "died", "failed", wall_s=3),
     _bomb("open_files", "Open files to the limit and beyond.", """
         kept = []
@@ -210,10 +210,10 @@ ATTACKS = (
             os._exit(0)
         """, "refused", wall_s=2),
     _bomb("file_too_large", "Write a real file above the limit.", """
-        with open("/work/large", "wb") as file:
+        with open("/scratch/large", "wb") as file:
             for _ in range(48):
                 file.write(bytes(1 << 20))
-        escaped(os.path.getsize("/work/large"))
+        escaped(os.path.getsize("/scratch/large"))
         """, "failed", "killed"),
     _bomb("pending_signals", "Queue real-time signals, which take kernel memory and are never delivered.", """
         signal.pthread_sigmask(signal.SIG_BLOCK, range(34, 65))

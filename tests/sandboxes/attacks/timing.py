@@ -77,11 +77,11 @@ ATTACKS = (
             os.setsid()
             if os.fork() == 0:
                 time.sleep(0.3)
-                open("/work/late", "w").write("late")
+                open("/scratch/late", "w").write("late")
                 while True:
                     time.sleep(1)
             os._exit(0)
-        """, get="/work/late"),
+        """, get="/scratch/late"),
     Attack("endless_exec", "timing", "Become another program again and again.", "more time", """
         os.execv(sys.executable, [sys.executable, "-S", "-c", "import os, sys; os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])"])
         """, expect=("timed_out",), wall_s=0.7, fresh=True),
