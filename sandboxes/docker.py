@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, ImageNotFound
 
 from sandboxes import lease, masks
 from sandboxes.base import MIB, Limits, Mount, SandboxError, UserError
@@ -186,9 +186,10 @@ class DockerFactory:
 def remove_orphans(client: docker.DockerClient, *, everything: bool = False) -> list[str]:
     """Remove containers whose controller is dead (or all of ours). Returns their short ids."""
     removed = []
-    for container in client.containers.list(all=True, filters={"label": lease.LABEL}):
+    # Others come and go while we look: one that is gone by then, or is being removed, is no concern of ours.
+    for container in client.containers.list(all=True, filters={"label": lease.LABEL}, ignore_removed=True):
         if everything or not lease.alive(container.labels.get(lease.OWNER, "")):
-            with contextlib.suppress(NotFound):
+            with contextlib.suppress(APIError):
                 container.remove(force=True, v=True)
                 removed.append(container.short_id)
     return removed

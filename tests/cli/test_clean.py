@@ -51,7 +51,7 @@ def test_containers_of_dead_controllers_only() -> None:
 
     dead, living = leave(DEAD), leave(lease.me())
     removed = json.loads(ratchet("clean", "--json").stdout)
-    still = [c.short_id for c in client.containers.list(all=True)]
+    still = [c.short_id for c in client.containers.list(all=True, ignore_removed=True)]
     client.containers.get(living).remove(force=True)
     assert dead in removed["containers"]
     assert dead not in still

@@ -38,7 +38,7 @@ def evaluators_of(pid: int) -> list[psutil.Process]:
 def containers(owners: list[psutil.Process]) -> list[object]:
     if not engine_answers():
         return []
-    found = connect().containers.list(all=True, filters={"label": "ratchet=sandbox"})
+    found = connect().containers.list(all=True, filters={"label": "ratchet=sandbox"}, ignore_removed=True)
     ours = [c for c in found if any(c.labels[lease.OWNER].startswith(f"{p.pid}-") for p in owners)]
     # One that was never started runs nothing; the next controller removes it.
     return [c for c in ours if c.status != "created"]

@@ -55,7 +55,7 @@ def test_sandbox_ends_with_its_controller(factory: SandboxFactory) -> None:
     if factory.name == "docker":
 
         def ours() -> list[object]:
-            found = factory.client.containers.list(all=True, filters={"label": "ratchet=sandbox"})  # type: ignore[attr-defined]
+            found = factory.client.containers.list(all=True, filters={"label": "ratchet=sandbox"}, ignore_removed=True)  # type: ignore[attr-defined]
             return [c for c in found if c.labels[lease.OWNER].startswith(f"{controller.pid}-")]
 
         assert wait_until(lambda: not ours()), "the container was left behind"
