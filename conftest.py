@@ -55,6 +55,23 @@ def sandboxes(pytestconfig: pytest.Config) -> SandboxFactory:
     return choose_backend(pytestconfig.getoption("--backend"))
 
 
+@pytest.fixture(scope="session")
+def backend_with() -> Callable[..., SandboxFactory]:
+    """`backend_with("docker", image)`: that backend with that image built; skips with the reason where it isn't here."""
+    from sandboxes import images
+    from sandboxes.backends import choose_backend
+
+    def choose(name: str, image: str, *, runtime: str | None = None) -> SandboxFactory:
+        try:
+            made = choose_backend(name, runtime=runtime)
+        except UserError as error:
+            pytest.skip(str(error))
+        images.build(made, image, print)
+        return made
+
+    return choose
+
+
 @pytest.fixture
 def bench(sandboxes: SandboxFactory) -> Bench:
     """Sandboxes of the machine's backend, no model, few repeats."""

@@ -12,20 +12,25 @@ from sandboxes.base import UserError
 ROOT = Path(__file__).parent
 
 
+def _folders() -> dict[str, Path]:
+    """Every task's folder by its name."""
+    return {p.parent.name: p.parent for p in ROOT.rglob("score.py") if (p.parent / "seed").is_dir()}
+
+
 def task_names() -> list[str]:
     """Names of all tasks, sorted. Nothing is imported for it."""
-    return sorted(p.parent.name for p in ROOT.rglob("score.py") if (p.parent / "seed").is_dir())
+    return sorted(_folders())
 
 
 def task(name: str) -> Task:
     """The task of that name. Raises UserError with the nearest name when there is none."""
-    for path in ROOT.rglob("score.py"):
-        if path.parent.name == name and (path.parent / "seed").is_dir():
-            module = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
-            found = importlib.import_module(module).TASK
-            if not isinstance(found, Task):
-                raise TypeError(f"{module}.TASK is not a Task")
-            return found
-    near = difflib.get_close_matches(name, task_names(), n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(task_names())}"
-    raise UserError(f"no task called {name!r}; {hint}")
+    folders = _folders()
+    if name not in folders:
+        near = difflib.get_close_matches(name, sorted(folders), n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(folders))}"
+        raise UserError(f"no task called {name!r}; {hint}")
+    module = ".".join([*folders[name].relative_to(ROOT.parent).parts, "score"])
+    found = importlib.import_module(module).TASK
+    if not isinstance(found, Task):
+        raise TypeError(f"{module}.TASK is not a Task")
+    return found

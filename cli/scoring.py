@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.evaluator import Evaluator
+from benchmarks.program import MAX_SOURCE_BYTES
 from benchmarks.registry import task as find
 from benchmarks.task import Candidate, Direction, Score, Split
 from feedback.loop import measurement
@@ -15,16 +16,14 @@ from results.store import RUNS
 from sandboxes.base import SandboxFactory, UserError
 from sandboxes.images import build
 
-MAX_FILE_BYTES = 1024 * 1024
-
 
 def read_candidate(file: Path) -> Candidate:
     """A user's file as a candidate. Raises UserError when it can't be read as text."""
     try:
         if not file.is_file():
             raise UserError(f"no such file: {file}")
-        if file.stat().st_size > MAX_FILE_BYTES:
-            raise UserError(f"{file} is larger than {MAX_FILE_BYTES} bytes; a candidate is one program")
+        if file.stat().st_size > MAX_SOURCE_BYTES:
+            raise UserError(f"{file} is larger than {MAX_SOURCE_BYTES} bytes; a candidate is one program")
         return Candidate(source=file.read_text(encoding="utf-8"), name=file.name)
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is not UTF-8 text") from error

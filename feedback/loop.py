@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.evaluator import Evaluator
 from benchmarks.task import Candidate, Direction, Score, Split, Task
 from feedback.archive import Archive, Generation, Report, Try
-from feedback.gate import Decision, judge
+from feedback.gate import judge
 from feedback.proposer import Proposal, Proposer
 from results.record import Measurement, Record, read_record, write_record
 from results.stats import paired_difference
@@ -90,7 +90,7 @@ class Loop:
         for row, decision in zip(rows, decisions, strict=True):
             row.gain, row.gain_low, row.gain_high = decision.gain, decision.low, decision.high
             row.why = decision.why if row is winner or not decision.kept else "better, but another was better still"
-            self._say_decision(number, row, decision, chosen=row is winner)
+            self._say_decision(number, row, chosen=row is winner)
         self.archive.save(*rows, Generation(task=self.task.name, number=number, best=winner.id))
         self._save_clock()
         return winner
@@ -197,7 +197,7 @@ class Loop:
         low, high = score.interval
         return f"{self.task.metric.name} {arrow} {score.value:.4g} [{low:.4g}, {high:.4g}]"
 
-    def _say_decision(self, number: int, row: Try, decision: Decision, *, chosen: bool) -> None:
+    def _say_decision(self, number: int, row: Try, *, chosen: bool) -> None:
         mark = "[green]kept[/green]" if chosen else f"[dim]{row.why}[/dim]"
         self.say(f"g{number} {'+'.join(row.moves)}: {self._shown(row.scored)}  {mark}")
 

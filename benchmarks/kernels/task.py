@@ -28,10 +28,6 @@ class KernelTask(Task, Generic[S]):
     image = "kernels"
     limits = Limits(memory_bytes=1536 * MIB, cpus=float(THREADS), wall_s=900.0, scratch_bytes=256 * MIB)
 
-    def missing(self) -> str | None:
-        """Inputs are drawn, so nothing can be missing."""
-        return None
-
     def score(self, candidates: Sequence[Candidate], split: Split, seed: int, bench: Bench) -> list[Score]:
         """Race the candidates, a few at a time, all on the same inputs. See `Task.score`."""
         scores: list[Score] = []

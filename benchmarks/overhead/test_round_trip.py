@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sandboxes import images
-from sandboxes.backends import choose_backend
 from sandboxes.base import Limits, SandboxFactory
-from sandboxes.engine import engine_answers
 from sandboxes.session import open_session
 
 MEGABYTE = bytes(range(256)) * 4096
@@ -24,16 +21,6 @@ PROGRAMS = {
 }
 ROUNDS = {"python": 40, "torch": 8}
 IMAGE = "kernels"
-
-
-def factory(name: str) -> SandboxFactory:
-    if name == "docker" and not engine_answers():
-        pytest.skip("no Docker engine answers")
-    if name == "bubblewrap" and shutil.which("bwrap") is None:
-        pytest.skip("bubblewrap is not installed")
-    made = choose_backend(name)
-    images.build(made, IMAGE, print)
-    return made
 
 
 def in_subprocess(program: str) -> bytes:
@@ -53,11 +40,13 @@ def in_sandbox(made: SandboxFactory, program: str) -> bytes:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("how", ["subprocess", "bubblewrap", "docker"])
-def test_round_trip(benchmark: BenchmarkFixture, how: str, program: str) -> None:
+def test_round_trip(
+    benchmark: BenchmarkFixture, backend_with: Callable[..., SandboxFactory], how: str, program: str
+) -> None:
     benchmark.group = program
     if how == "subprocess":
         run, arguments = in_subprocess, (PROGRAMS[program],)
     else:
-        run, arguments = in_sandbox, (factory(how), PROGRAMS[program])  # type: ignore[assignment]
+        run, arguments = in_sandbox, (backend_with(how, IMAGE), PROGRAMS[program])  # type: ignore[assignment]
     answer = benchmark.pedantic(run, arguments, rounds=ROUNDS[program], warmup_rounds=1)  # type: ignore[no-untyped-call]
     assert answer == MEGABYTE

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
 
-from sandboxes import images
-from sandboxes.backends import choose_backend
 from sandboxes.base import MIB, Limits, SandboxFactory
-from sandboxes.engine import engine_answers
 from sandboxes.session import Session, open_session
 
 IMAGE = "lawbench"
@@ -22,14 +18,8 @@ Open = Callable[..., AbstractContextManager[Session]]
 
 
 @pytest.fixture(scope="session", params=["docker", "bubblewrap"])
-def factory(request: pytest.FixtureRequest) -> SandboxFactory:
-    if request.param == "docker" and not engine_answers():
-        pytest.skip("no Docker engine answers")
-    if request.param == "bubblewrap" and shutil.which("bwrap") is None:
-        pytest.skip("bubblewrap is not installed")
-    made = choose_backend(request.param)
-    images.build(made, IMAGE, print)
-    return made
+def factory(request: pytest.FixtureRequest, backend_with: Callable[..., SandboxFactory]) -> SandboxFactory:
+    return backend_with(request.param, IMAGE)
 
 
 @pytest.fixture

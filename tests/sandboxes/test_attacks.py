@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from sandboxes import images
-from sandboxes.backends import choose_backend
 from sandboxes.base import MIB, ExecResult, FileRefused, Limits, SandboxDied, SandboxError, SandboxFactory
 from sandboxes.docker import connect
-from sandboxes.engine import engine_answers
 from sandboxes.session import Session, open_session
 from tests.sandboxes.attacks import ATTACKS
 from tests.sandboxes.attacks.attack import Attack, Cause
@@ -35,16 +31,13 @@ def baits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Baits]:
 
 
 @pytest.fixture(scope="module", params=["docker", "bubblewrap", "runsc"])
-def factory(request: pytest.FixtureRequest) -> SandboxFactory:
+def factory(request: pytest.FixtureRequest, backend_with: Callable[..., SandboxFactory]) -> SandboxFactory:
     """Both backends, and Docker with gVisor's runtime where the engine has it."""
-    if request.param != "bubblewrap" and not engine_answers():
-        pytest.skip("no Docker engine answers")
-    if request.param == "bubblewrap" and shutil.which("bwrap") is None:
-        pytest.skip("bubblewrap is not installed")
-    if request.param == "runsc" and "runsc" not in connect().info()["Runtimes"]:
+    if request.param != "runsc":
+        return backend_with(request.param, IMAGE)
+    made = backend_with("docker", IMAGE, runtime="runsc")
+    if "runsc" not in connect().info()["Runtimes"]:
         pytest.skip("the Docker engine has no runsc runtime (gVisor); docs/security.md says how to add it")
-    made = choose_backend("docker", runtime="runsc") if request.param == "runsc" else choose_backend(request.param)
-    images.build(made, IMAGE, print)
     return made
 
 
