@@ -16,6 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ratchet", "evaluation of candidates in sandboxes")
     group.addoption("--candidate", metavar="FILE", help="score this program instead of the seed (needs --task)")
     group.addoption("--task", metavar="NAME", help="evaluate only this task")
+    group.addoption("--soak", type=int, default=60, metavar="N", help="candidates of the soak test, in each backend")
     group.addoption("--backend", default="auto", help="docker, bubblewrap or auto")
 
 
@@ -91,14 +92,18 @@ def evaluator(sandboxes: SandboxFactory, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def evaluate(
     pytestconfig: pytest.Config, evaluator: Evaluator, sandboxes: SandboxFactory, capsys: pytest.CaptureFixture[str]
-) -> Callable[[str], Score]:
-    """Score a task's seed, or the user's candidate, on the report split; write a record and say where it is."""
+) -> Callable[..., Score]:
+    """Score a task's seed, or the user's candidate, on the report split; write a record and say where it is.
+
+    `quick=True`: with few repeats, unless the user asked for this task alone.
+    """
     from cli.scoring import score_file, shown
 
-    def run(name: str) -> Score:
+    def run(name: str, *, quick: bool = False) -> Score:
         file = pytestconfig.getoption("--candidate")
         with capsys.disabled():
-            score, path = score_file(name, Path(file) if file else None, evaluator, sandboxes, print)
+            few = quick and not pytestconfig.getoption("--task")
+            score, path = score_file(name, Path(file) if file else None, evaluator, sandboxes, print, quick=few)
             print(f"\n{name}: {shown(name, score)}\n  record: {path}")
         return score
 

@@ -10,11 +10,13 @@ controller: the evaluator asks for a socket and gets the path of its folder.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +30,8 @@ from benchmarks.evaluate import evaluate
 from benchmarks.registry import task as find
 from benchmarks.task import Bench, Candidate, ModelGate, Score, Split
 from sandboxes.backends import choose_backend
-from sandboxes.base import SandboxError, UserError
+from sandboxes.base import SandboxError, SandboxFactory, UserError
+from sandboxes.session import pooled
 
 Say = Callable[[str], None]
 
@@ -38,7 +41,10 @@ def _quiet(message: str) -> None:
 
 
 class Evaluator:
-    """The controller's handle on an evaluator process. Use it as a context manager."""
+    """The controller's handle on an evaluator process. Use it as a context manager.
+
+    `ahead` is how many sandboxes it starts before they are asked for: 2 is right for a run of many candidates.
+    """
 
     def __init__(
         self,
@@ -47,12 +53,14 @@ class Evaluator:
         runtime: str | None = None,
         model: ModelGate | None = None,
         progress: Say = _quiet,
+        ahead: int = 0,
     ) -> None:
         self._backend, self._runtime, self._model, self._progress = backend, runtime, model, progress
+        self._ahead = ahead
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
-        line = [sys.executable, "-m", "benchmarks.evaluator", self._backend, self._runtime or ""]
+        line = [sys.executable, "-m", "benchmarks.evaluator", self._backend, self._runtime or "", str(self._ahead)]
         # A session of its own: Ctrl-C goes to the controller, and reaches the evaluator as the end of its stdin.
         self._process = subprocess.Popen(
             line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
@@ -101,7 +109,8 @@ class Evaluator:
     def _open_model(self, sockets: ExitStack, message: dict[str, Any]) -> str:
         if self._model is None:
             raise UserError("this task needs a language model, and none was given")
-        return str(sockets.enter_context(self._model.open(token_budget=message["budget"], label=message["label"])))
+        gate = self._model.open(token_budget=message["budget"], label=message["label"], weights=message["weights"])
+        return str(sockets.enter_context(gate))
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._process is None or self._process.stdin is None:
@@ -131,9 +140,9 @@ class _RemoteModel:
         self._send, self._inbox = send, inbox
 
     @contextmanager
-    def open(self, *, token_budget: int, label: str) -> Iterator[Path]:
+    def open(self, *, token_budget: int, label: str, weights: str | None = None) -> Iterator[Path]:
         """See `ModelGate.open`."""
-        self._send("model", budget=token_budget, label=label)
+        self._send("model", budget=token_budget, label=label, weights=weights)
         yield Path(self._inbox.get()["folder"])
         self._send("model-end")
 
@@ -148,8 +157,13 @@ def _listen(source: IO[str], inbox: Queue[dict[str, Any]]) -> None:
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
-def serve(backend: str, runtime: str | None) -> None:
-    """Answer requests until stdin ends."""
+def serve(backend: str, runtime: str | None, ahead: int) -> None:
+    """Answer requests until stdin ends; sandboxes that wait in the pool are closed then."""
+    with ExitStack() as stack:
+        _serve(lambda: stack.enter_context(pooled(choose_backend(backend, runtime=runtime), ahead=ahead)))
+
+
+def _serve(backend: Callable[[], SandboxFactory]) -> None:
     channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # Whatever a library prints must not end up among the messages.
 
@@ -158,11 +172,11 @@ def serve(backend: str, runtime: str | None) -> None:
 
     inbox: Queue[dict[str, Any]] = Queue()
     threading.Thread(target=_listen, args=(sys.stdin, inbox), daemon=True).start()
-    factory = None
+    factory: SandboxFactory | None = None
     while True:
         order = inbox.get()
         try:
-            factory = factory or choose_backend(backend, runtime=runtime)
+            factory = factory or backend()
             bench = Bench(factory, _RemoteModel(send, inbox), lambda text: send("progress", text=text), order["quick"])
             scores = evaluate(
                 find(order["task"]), [Candidate.model_validate(c) for c in order["candidates"]], Split(order["split"]),
@@ -173,6 +187,13 @@ def serve(backend: str, runtime: str | None) -> None:
             send("error", kind="user", text=str(error))
         except SandboxError as error:
             send("error", kind="sandbox", text=str(error))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                traceback.print_exc()
+                send("error", kind="fault", text=f"{type(error).__name__}: {error}")
+            else:
+                where = error.filename or tempfile.gettempdir()
+                send("error", kind="user", text=f"disk full at {where}; free some space, then run the same command")
         except Exception as error:
             traceback.print_exc()
             send("error", kind="fault", text=f"{type(error).__name__}: {error}")
@@ -180,6 +201,6 @@ def serve(backend: str, runtime: str | None) -> None:
 
 if __name__ == "__main__":
     try:
-        serve(sys.argv[1], sys.argv[2] or None)
+        serve(sys.argv[1], sys.argv[2] or None, int(sys.argv[3]))
     except KeyboardInterrupt:
         raise SystemExit(0) from None

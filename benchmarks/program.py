@@ -11,8 +11,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.faults import once_more
 from benchmarks.task import Bench, Candidate, Verdict
-from sandboxes.base import ExecResult, FileRefused, Limits, Mount, SandboxDied
+from sandboxes.base import ExecResult, FileRefused, Limits, Mount, SandboxDied, SandboxError
 from sandboxes.session import open_session
 
 BROKEN_CONTRACT = 65
@@ -45,6 +46,8 @@ class Outcome:
     seconds: float
     image: str = ""
     backend: str = ""
+    last_words: str = ""
+    """The last line the guest wrote to stderr before it ended well; untrusted, printable, at most 500 characters."""
 
 
 def verdict_of(result: ExecResult, limits: Limits) -> tuple[Verdict, str] | None:
@@ -75,22 +78,29 @@ def said(result: ExecResult) -> str:
 
 
 def run_program(candidate: Candidate, job: Job, bench: Bench) -> Outcome:
-    """Run a candidate in a fresh sandbox. Raises SandboxError only for a fault of ours."""
-    begun = time.monotonic()
+    """Run a candidate in a fresh sandbox. A fault of ours gets one more try, then raises SandboxError."""
     if len(candidate.source.encode()) > MAX_SOURCE_BYTES:
         return Outcome(None, Verdict.INVALID, f"source is larger than {MAX_SOURCE_BYTES} bytes", 0.0)
+    return once_more(lambda: _run(candidate, job, bench), bench.progress)
+
+
+def _run(candidate: Candidate, job: Job, bench: Bench) -> Outcome:
+    """One try. Raises SandboxError for whatever was not shown to be the candidate's own doing or end."""
+    begun = time.monotonic()
     with ExitStack() as stack:
         mounts = []
         if job.model_tokens and bench.model is not None:
-            gate = bench.model.open(token_budget=job.model_tokens, label=candidate.sha[:12])
+            gate = bench.model.open(token_budget=job.model_tokens, label=candidate.sha[:12], weights=candidate.weights)
             mounts.append(Mount(stack.enter_context(gate), "/model"))
         box = stack.enter_context(open_session(bench.sandboxes, job.image, job.limits, mounts))
         seen = (box.image_digest, box.backend)
+        started = False
         try:
             for name, data in job.inputs.items():
                 box.put(f"/scratch/{name}", data)
             box.put("/scratch/candidate.py", candidate.source.encode())
             box.put("/scratch/guest.py", job.guest.read_bytes())
+            started = True
             # -P: the guest's own `candidate` module comes from the image, not from the program beside it.
             result = box.exec(["python3", "-P", "/scratch/guest.py"])
             ended = verdict_of(result, job.limits)
@@ -100,6 +110,8 @@ def run_program(candidate: Candidate, job: Job, bench: Bench) -> Outcome:
         except FileRefused as error:
             return Outcome(None, Verdict.INVALID, f"no usable {job.output}: {error}", time.monotonic() - begun, *seen)
         except SandboxDied as error:
+            if error.outside or not started:
+                raise SandboxError(str(error) if started else f"{error}, before the candidate had started") from error
             verdict = Verdict.OOM if error.oom else Verdict.CRASH
             return Outcome(None, verdict, str(error), time.monotonic() - begun, *seen)
-        return Outcome(output, Verdict.OK, "", time.monotonic() - begun, *seen)
+        return Outcome(output, Verdict.OK, "", time.monotonic() - begun, *seen, said(result))

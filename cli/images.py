@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,16 +31,49 @@ def build(names: NAMES = None, backend: BACKEND = "auto", json: JSON = False) ->
         emit({"backend": factory.name, "images": digests})
 
 
+@app.command("sbom")
+def sbom(
+    name: Annotated[str, typer.Argument(help="An image; `ratchet images build` lists them.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
+    backend: BACKEND = "auto",
+) -> None:
+    """Print what an image is made of as CycloneDX 1.6 JSON: Debian packages, Python distributions, our programs.
+
+    Example: ratchet images sbom kernels --output kernels.cdx.json
+    """
+    from sandboxes import images
+    from sandboxes.backends import choose_backend
+    from sandboxes.base import UserError
+    from sandboxes.sbom import document
+
+    factory = choose_backend(backend)
+    with spinner(f"{name}: reading") as say:
+        text = document(factory, name, images.build(factory, name, say))
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        output.write_text(text)
+    except OSError as error:
+        raise UserError(f"can't write {output}: {error.strerror}") from error
+    out.print(f"{output}", markup=False, soft_wrap=True)
+
+
 @app.command("lock")
-def lock(names: NAMES = None, json: JSON = False) -> None:
+def lock(
+    names: NAMES = None,
+    base: Annotated[bool, typer.Option("--base", help="Only record the Debian packages below the image.")] = False,
+    json: JSON = False,
+) -> None:
     """Resolve `requirements.in` of an image anew and write its lock file (for who changes an image)."""
     from sandboxes import images
-    from sandboxes.lock import lock as lock_one
+    from sandboxes.lock import lock as lock_wheels
+    from sandboxes.lock import lock_base
 
     written = {}
     for name in names or images.names():
         with spinner(f"{name}: resolving") as say:
-            written[name] = str(lock_one(name, say))
+            written[name] = str((lock_base if base else lock_wheels)(name, say))
         if not json:
             out.print(f"{name}: {written[name]}")
     if json:

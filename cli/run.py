@@ -74,7 +74,7 @@ def run(
         err.print(f"interrupted; the same command with --resume goes on with {folder}", markup=False, soft_wrap=True)
         raise
     if json:
-        emit([{"record": str(f.path), **f.record.model_dump(mode="json", exclude={"best": {"units"}, "seed": {"units"}})}
+        emit([{"record": str(f.path), **f.record.model_dump(mode="json", exclude={"best": {"units", "tables"}, "seed": {"units", "tables"}})}
               for f in finished])  # fmt: skip
     else:
         out.print(table(finished))
@@ -98,7 +98,7 @@ def _tasks(names: tuple[str, ...], plan: Plan, folder: Path, backend: str, runti
     try:
         with _live() as (say, status):
             gate = SocketGate(folder / "trace" / "model.jsonl")
-            with Evaluator(factory.name, runtime=runtime, model=gate, progress=status) as evaluator:
+            with Evaluator(factory.name, runtime=runtime, model=gate, progress=status, ahead=2) as evaluator:
                 for name in names:
                     task = find(name)
                     task.fetch(status)

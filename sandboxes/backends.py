@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from sandboxes.base import SandboxFactory, UserError
+from sandboxes.base import UserError
 from sandboxes.bubblewrap import BubblewrapFactory
 from sandboxes.docker import DockerFactory
 from sandboxes.engine import engine_answers
@@ -13,7 +13,7 @@ from sandboxes.engine import engine_answers
 BACKENDS = ("docker", "bubblewrap")
 
 
-def choose_backend(name: str = "auto", *, runtime: str | None = None) -> SandboxFactory:
+def choose_backend(name: str = "auto", *, runtime: str | None = None) -> DockerFactory | BubblewrapFactory:
     """The backend called `name`; `auto` takes Docker when an engine answers, else bubblewrap.
 
     Raises UserError when it is not to be had. `runtime` is Docker's (`runsc` for gVisor).

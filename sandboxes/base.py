@@ -26,11 +26,16 @@ class UserError(Exception):
 
 
 class SandboxDied(SandboxError):
-    """The sandbox ended while we were talking to it: killed, out of memory, or the candidate took it down."""
+    """The sandbox ended while we were talking to it: killed, out of memory, or the candidate took it down.
 
-    def __init__(self, message: str, *, oom: bool = False) -> None:
+    `outside` is True only when it was shown that something outside the sandbox ended it (the engine stopped, somebody
+    killed it): then it says nothing about the candidate, and the work may be done once more.
+    """
+
+    def __init__(self, message: str, *, oom: bool = False, outside: bool = False) -> None:
         super().__init__(message)
         self.oom = oom
+        self.outside = outside
 
 
 class FileRefused(Exception):
@@ -51,9 +56,13 @@ class Limits:
     """Largest file a process may write."""
     scratch_bytes: int = 768 * MIB
     """Size of the one writable place, a tmpfs (it counts as memory too)."""
+    scratch_files: int = 65_536
+    """Files, folders and links in each writable place. Each takes about a KiB of the kernel's memory, empty or not."""
     open_files: int = 512
     output_bytes: int = 1 * MIB
     """Bytes a process may write to stdout or to stderr before it is killed."""
+    gpus: int = 0
+    """GPUs passed in. Without one asked for, none is seen; docs/security.md says what it costs to ask."""
 
     def with_(self, **changes: float) -> Limits:
         """A copy with some bounds changed."""

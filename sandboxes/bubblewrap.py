@@ -14,12 +14,12 @@ import secrets
 import shutil
 import signal
 import tempfile
-from collections.abc import Sequence
-from pathlib import PurePosixPath
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import IO
 
-from sandboxes import cgroup, images, lease, masks, seccomp
-from sandboxes.base import MIB, Limits, Mount, SandboxError, UserError
+from sandboxes import cgroup, gpu, images, lease, masks, seccomp
+from sandboxes.base import MIB, ExecResult, Limits, Mount, SandboxDied, SandboxError, UserError
 from sandboxes.stream import ENVIRONMENT, StreamSandbox, Wire
 
 UID = "65534"
@@ -29,6 +29,11 @@ DROP = [
 ]  # fmt: skip
 NOT_BOUND = {"proc", "dev", "sys", "tmp", "work", "opt", "run", "root", "home", "boot", "media", "mnt", "srv"}
 SUPERVISOR = ["python3", "-I", "/opt/ratchet/guest/supervisor.py"]
+SIGKILL = 128 + 9
+START = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ > "$1" || exit 97; shift; n=$((n-1)); done; '
+"""A shell joins the groups before it becomes bwrap, so that nothing ever runs outside them."""
+MOUNT = 'for at in 1 2 3; do mount -t tmpfs -o "$1" scratch "$2" || exit 98; shift 2; done; '
+"""It then mounts what is writable, in a mount namespace of its own: bwrap's own tmpfs has no bound on files."""
 
 
 class _Pipes:
@@ -57,6 +62,8 @@ class BubblewrapSandbox(StreamSandbox):
         self._process: asyncio.subprocess.Process | None = None
         self._group: cgroup.Group | None = None
         self._errors: IO[bytes] | None = None
+        self._said = ""
+        """What bubblewrap wrote to stderr, once the sandbox is closed."""
 
     def rlimits(self) -> dict[str, int]:
         """Without a control group, memory and processes are bounded per process, which is coarser."""
@@ -97,8 +104,12 @@ class BubblewrapSandbox(StreamSandbox):
             line += ["--perms", "0755", "--dir", str(folder)]
         for host, guest in tree.binds:
             line += ["--ro-bind", str(host), guest]
-        for size, place in ((self.limits.scratch_bytes, "/scratch"), (64 * MIB, "/tmp"), (64 * MIB, "/dev/shm")):
-            line += ["--perms", "1777", "--size", str(size), "--tmpfs", place]
+        for size, place, host in self._writable(tree):
+            if root:
+                line += ["--bind", str(host), place]
+            else:
+                line += ["--perms", "1777", "--size", str(size), "--tmpfs", place]
+        line += gpu.binds(self.limits.gpus)
         for mount in self._mounts:
             line += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
         line += ["--remount-ro", "/", "--seccomp", str(filter_fd), "--chdir", "/scratch"]
@@ -106,25 +117,46 @@ class BubblewrapSandbox(StreamSandbox):
             line += ["--setenv", name, value]
         return [*line, "--", *(DROP if root else []), *SUPERVISOR]
 
+    def _writable(self, tree: images.Tree) -> list[tuple[int, str, Path]]:
+        """What a candidate may write to: bytes, place inside, and the empty folder of the image that it is mounted on."""
+        scratch = self.limits.scratch_bytes
+        return [
+            (scratch, "/scratch", tree.root / "srv"),
+            (64 * MIB, "/tmp", tree.root / "mnt"),
+            (64 * MIB, "/dev/shm", tree.root / "media"),
+        ]
+
+    def _prepare(self, tree: images.Tree) -> list[str]:
+        """The command in front of bwrap's: join the control groups and, as root, mount the writable places."""
+        joining = [str(path) for path in self._group.joining] if self._group is not None else []
+        line = ["join", str(len(joining)), *joining]
+        if os.geteuid() != 0:
+            return ["/bin/sh", "-c", START + 'exec "$@"', *line]
+        for size, _, host in self._writable(tree):
+            line += [f"mode=1777,nosuid,nodev,size={size},nr_inodes={self.limits.scratch_files}", str(host)]
+        alone = ["unshare", "--mount", "--propagation", "private"]
+        return [*alone, "/bin/sh", "-c", START + MOUNT + 'exec "$@"', *line]
+
     async def open_wire(self) -> Wire:
         """Start bwrap inside its control group."""
         if shutil.which("bwrap") is None:
             raise UserError("bubblewrap is not installed; run `apt-get install bubblewrap`")
         tree = await asyncio.to_thread(images.tree, self._image)
         self.image_digest = tree.digest
-        joining: list[str] = []
         if await asyncio.to_thread(cgroup.available):
             self._group = cgroup.Group(f"{lease.me()}-{secrets.token_hex(6)}", self.limits)
-            joining = [str(path) for path in self._group.joining]
+        elif self.limits.gpus:
+            raise UserError(
+                "a task with a GPU needs a control group, because a bound on address space stops CUDA; run as root or "
+                "use --backend docker"
+            )
         filter_file = tempfile.TemporaryFile()
         filter_file.write(seccomp.program())
         filter_file.seek(0)
         self._errors = tempfile.TemporaryFile()
-        # A shell joins the groups before it becomes bwrap, so that nothing ever runs outside them.
-        join = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ > "$1" || exit 97; shift; n=$((n-1)); done; exec "$@"'
         try:
             self._process = await asyncio.create_subprocess_exec(
-                "/bin/sh", "-c", join, "join", str(len(joining)), *joining, *self.command(tree, filter_file.fileno()),
+                *self._prepare(tree), *self.command(tree, filter_file.fileno()),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=self._errors,
                 pass_fds=[filter_file.fileno()], start_new_session=True, limit=1024 * 1024,
             )  # fmt: skip
@@ -139,17 +171,36 @@ class BubblewrapSandbox(StreamSandbox):
         try:
             await super().start()
         except SandboxError as error:
-            if self._errors is not None:
-                self._errors.seek(0)
-                said = self._errors.read(500).decode("utf-8", "replace").strip()
-                self._errors.close()
-                if said:
-                    raise SandboxError(f"bubblewrap could not start a sandbox: {said.splitlines()[-1]}") from error
+            if self._said:
+                raise SandboxError(f"bubblewrap could not start a sandbox: {self._said.splitlines()[-1]}") from error
             raise
+
+    async def exec(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, wall_s: float | None = None
+    ) -> ExecResult:
+        """Run a program to its end; see `Sandbox.exec`. With a GPU, its driver's libraries can be found."""
+        driver = {"LD_LIBRARY_PATH": gpu.LIBRARIES} if self.limits.gpus else {}
+        return await super().exec(argv, env={**driver, **(env or {})}, wall_s=wall_s)
+
+    async def _died(self) -> SandboxDied:
+        """Process 1 is out of reach for signals from inside: killed, and not for memory, it was killed from outside."""
+        oom = await self.oom_kills() > 0
+        if oom or self._process is None:
+            return SandboxDied("sandbox ran out of memory" if oom else "sandbox is closed", oom=oom)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), 5)
+        code = self._process.returncode
+        if code in (SIGKILL, -signal.SIGKILL) and self._group is not None:
+            return SandboxDied("sandbox was killed from outside while the candidate ran", outside=True)
+        return SandboxDied(f"sandbox ended while the candidate ran (its supervisor's exit code was {code})")
 
     async def oom_kills(self) -> int:
         """From our own memory group; 0 where we could not make one."""
         return self._group.oom_kills() if self._group is not None else 0
+
+    def resident_bytes(self) -> int:
+        """From our own memory group; 0 where we could not make one."""
+        return self._group.resident_bytes() if self._group is not None else 0
 
     async def close(self) -> None:
         """Kill the process tree and remove its control group."""
@@ -165,12 +216,21 @@ class BubblewrapSandbox(StreamSandbox):
         if process is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), 10)
+        errors, self._errors = self._errors, None
+        if errors is not None:
+            errors.seek(0)
+            self._said = errors.read(500).decode("utf-8", "replace").strip()
+            errors.close()
 
 
 class BubblewrapFactory:
     """Makes bubblewrap sandboxes."""
 
     name = "bubblewrap"
+
+    def __init__(self) -> None:
+        # A sandbox ends with its controller, but the empty control group stays.
+        cgroup.remove_orphans()
 
     def sandbox(self, image: str, limits: Limits, mounts: Sequence[Mount] = ()) -> BubblewrapSandbox:
         """A sandbox that is not yet started."""

@@ -63,7 +63,7 @@ class Group:
             self._set("memory", "memory.swappiness", 0, optional=True)
             self._set("cpu", "cpu.cfs_period_us", period)
             self._set("cpu", "cpu.cfs_quota_us", quota)
-        self._set("pids", "pids.max", limits.pids)
+        self._set("pids", "pids.max", limits.pids + 1)  # One is `bwrap` itself, which waits in the group.
 
     def _set(self, controller: str, file: str, value: object, *, optional: bool = False) -> None:
         try:
@@ -81,28 +81,38 @@ class Group:
         """Processes of this group that the kernel has killed for memory."""
         return _oom_kills_in(self.folders["memory"])
 
+    def resident_bytes(self) -> int:
+        """Bytes that this group's processes hold, tmpfs included."""
+        return resident_at(self.folders["memory"])
+
     def remove(self) -> None:
         """Kill what is left in the group and remove it."""
-        for _ in range(100):
+        _remove(set(self.folders.values()))
+
+
+def _remove(folders: set[Path]) -> bool:
+    """Kill what is in a group (one folder a controller) and remove it; the dying take a moment. True when it is gone."""
+    for _ in range(100):
+        for folder in folders:
             with contextlib.suppress(OSError):
-                for line in (self.folders["memory"] / "cgroup.procs").read_text().split():
+                for line in (folder / "cgroup.procs").read_text().split():
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(int(line), 9)
-            for folder in set(self.folders.values()):
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-            if not any(folder.exists() for folder in self.folders.values()):
-                return
-            time.sleep(0.01)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        if not any(folder.exists() for folder in folders):
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def _oom_kills_in(folder: Path) -> int:
     name = "memory.events" if (folder / "memory.events").exists() else "memory.oom_control"
     try:
         fields = dict(line.split() for line in (folder / name).read_text().splitlines())
+        return int(fields.get("oom_kill", 0))
     except (OSError, ValueError):
         return 0
-    return int(fields.get("oom_kill", 0))
 
 
 def memory_group_of(pid: int) -> Path | None:
@@ -111,9 +121,14 @@ def memory_group_of(pid: int) -> Path | None:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     except OSError:
         return None
+    return memory_group_in(lines, v2=is_v2())
+
+
+def memory_group_in(lines: list[str], *, v2: bool) -> Path | None:
+    """The memory group that the lines of a `/proc/<pid>/cgroup` name; version 2 has one line for all controllers."""
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers == "" and is_v2():
+        if controllers == "" and v2:
             return ROOT / path.lstrip("/")
         if "memory" in controllers.split(","):
             return ROOT / "memory" / path.lstrip("/")
@@ -127,15 +142,20 @@ def oom_kills_at(folder: Path | None) -> int:
 
 def remove_orphans(*, everything: bool = False) -> list[str]:
     """Remove groups whose controller (named by its pid and start time in the group's name) is dead; returns names."""
-    removed = []
+    found: dict[str, set[Path]] = {}
     for base in set(_bases().values()):
-        for folder in sorted(base.glob("*-*-*")) if base.exists() else []:
+        for folder in base.glob("*-*-*") if base.exists() else []:
             pid, born, _ = folder.name.split("-", 2)
             if everything or not lease.alive(f"{pid}-{born}"):
-                with contextlib.suppress(OSError):
-                    for line in (folder / "cgroup.procs").read_text().split():
-                        os.kill(int(line), 9)
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-                    removed.append(folder.name)
-    return sorted(set(removed))
+                found.setdefault(folder.name, set()).add(folder)
+    return [name for name, folders in sorted(found.items()) if _remove(folders)]
+
+
+def resident_at(folder: Path | None) -> int:
+    """Bytes that the processes of the group at `folder` hold, tmpfs included and other files' pages not; 0 if unknown."""
+    try:
+        fields = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines()) if folder else {}
+    except (OSError, ValueError):
+        return 0
+    names = ("anon", "shmem") if "anon" in fields else ("total_rss", "total_shmem")
+    return sum(int(fields.get(name, 0)) for name in names)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import APIError, DockerException, ImageNotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
-from sandboxes import lease, masks
-from sandboxes.base import MIB, Limits, Mount, SandboxError, UserError
-from sandboxes.cgroup import memory_group_of, oom_kills_at
+from sandboxes import deaths, gpu, lease, masks
+from sandboxes.base import MIB, ExecResult, Limits, Mount, SandboxDied, UserError
+from sandboxes.cgroup import memory_group_of, oom_kills_at, resident_at
 from sandboxes.images import docker_tag
 from sandboxes.stream import ENVIRONMENT, StreamSandbox, Wire
 
@@ -62,10 +63,22 @@ class _Attached:
 
     async def write(self, data: bytes | memoryview) -> None:
         self._writer.write(data)
-        await self._writer.drain()
+        draining = asyncio.ensure_future(self._writer.drain())
+        try:
+            # The engine leaves our half of the connection open when the container has ended: nobody would ever read it.
+            while not (await asyncio.wait([draining], timeout=0.25))[0]:
+                if self._reader.at_eof():
+                    raise BrokenPipeError("the container has ended")
+            await draining
+        finally:
+            draining.cancel()
 
-    def close(self) -> None:
-        self._writer.close()
+    async def close(self) -> None:
+        """Close the connection, and the HTTP answer that it grew out of: each holds the socket open for itself."""
+        self._writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+        getattr(self._holder, "_response", self._holder).close()
 
 
 class DockerSandbox(StreamSandbox):
@@ -81,20 +94,22 @@ class DockerSandbox(StreamSandbox):
         self._id: str | None = None
         self._memory_group: Path | None = None
         self._attached: _Attached | None = None
+        self._born = 0.0
 
     def host_config(self) -> dict[str, Any]:
         """What the engine is told: no network, no capability, nothing writable but a bounded tmpfs, bounded everything."""
         bounds = self.limits
+        places = f"rw,nosuid,nodev,mode=1777,nr_inodes={bounds.scratch_files}"
         return {
             "network_mode": "none",
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges:true"],
             "read_only": True,
             "tmpfs": {
-                "/scratch": f"rw,exec,nosuid,nodev,mode=1777,size={bounds.scratch_bytes}",
-                "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={64 * MIB}",
+                "/scratch": f"{places},exec,size={bounds.scratch_bytes}",
+                "/tmp": f"{places},exec,size={64 * MIB}",
+                "/dev/shm": f"{places},noexec,size={64 * MIB}",  # The engine's own has no bound on files.
             },
-            "shm_size": 64 * MIB,
             "mem_limit": bounds.memory_bytes,
             "memswap_limit": bounds.memory_bytes,
             "pids_limit": bounds.pids,
@@ -108,6 +123,7 @@ class DockerSandbox(StreamSandbox):
             # There is nothing to ask, and the engine would copy the host's own name servers and domains.
             "dns": ["127.0.0.1"],
             "dns_search": ["."],
+            "device_requests": gpu.request(bounds.gpus),
         }
 
     def _create(self) -> tuple[str, str]:
@@ -120,9 +136,11 @@ class DockerSandbox(StreamSandbox):
                 user=CANDIDATE_USER,
                 stdin_open=True,
                 detach=False,
-                environment=ENVIRONMENT,
+                # An engine whose default runtime is NVIDIA's shows every GPU to an image that says so.
+                environment={**ENVIRONMENT, **({} if self.limits.gpus else {"NVIDIA_VISIBLE_DEVICES": "void"})},
                 working_dir="/",
                 hostname="sandbox",
+                stop_signal="SIGKILL",  # Process 1 hears no other, and an engine that stops would wait for ten seconds.
                 labels={lease.LABEL: "sandbox", lease.OWNER: lease.me()},
                 host_config={
                     **api.create_host_config(**self.host_config()),
@@ -144,27 +162,57 @@ class DockerSandbox(StreamSandbox):
             raw.setblocking(False)
             reader, writer = await asyncio.open_unix_connection(sock=raw)
             self._attached = _Attached(holder, reader, writer)
+            self._born = time.time()
             await asyncio.to_thread(api.start, self._id)
             state = (await asyncio.to_thread(api.inspect_container, self._id))["State"]
             self._memory_group = memory_group_of(int(state["Pid"]))
         except (DockerException, OSError) as error:
-            raise SandboxError(f"Docker could not start a sandbox: {str(error).splitlines()[0][:300]}") from error
+            raise await asyncio.to_thread(deaths.why_not_started, self._client, error) from error
         return self._attached
+
+    async def exec(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, wall_s: float | None = None
+    ) -> ExecResult:
+        """Run a program to its end; see `Sandbox.exec`. An engine that hangs is not taken for a candidate that does."""
+        result = await super().exec(argv, env=env, wall_s=wall_s)
+        ended_by_us = self._id is None and result.timed_out
+        if ended_by_us and not await asyncio.to_thread(deaths.answers, self._client):
+            raise SandboxDied("the Docker engine stopped answering while the candidate ran", outside=True)
+        return result
 
     async def oom_kills(self) -> int:
         """From the container's memory group. The kernel kills the candidate before the supervisor (`oom_score_adj`),
-        so the group is still there to be read."""
+        so the group is still there to be read, unless the supervisor was killed too: then the engine knows (`_died`)."""
         return oom_kills_at(self._memory_group)
 
+    async def _died(self) -> SandboxDied:
+        oom = await self.oom_kills() > 0
+        if self._id is None:  # Closed by ourselves.
+            return SandboxDied("sandbox is closed", oom=oom)
+        return await asyncio.to_thread(deaths.of_container, self._client, self._id, self._born, oom=oom)
+
+    def resident_bytes(self) -> int:
+        """From the container's memory group."""
+        return resident_at(self._memory_group)
+
     async def close(self) -> None:
-        """Remove the container by force."""
-        if self._attached is not None:
-            self._attached.close()
-            self._attached = self._wire = None
-        if self._id is not None:
-            gone, self._id = self._id, None
-            with contextlib.suppress(DockerException):
-                await asyncio.to_thread(self._client.api.remove_container, gone, force=True, v=True)
+        """Remove the container by force, and see that it is gone."""
+        attached, self._attached, self._wire = self._attached, None, None
+        gone, self._id = self._id, None
+        if attached is not None:
+            await attached.close()  # First: output that nobody reads would hold up the engine.
+        if gone is not None:
+            await asyncio.to_thread(self._remove, gone)
+
+    def _remove(self, gone: str) -> None:
+        api = self._client.api
+        with contextlib.suppress(DockerException, OSError):  # OSError: the engine is gone, with the container.
+            try:
+                api.remove_container(gone, force=True, v=True)
+            except NotFound:
+                return
+            except APIError:  # The engine is at it itself, because the container ended (`auto_remove`).
+                api.wait(gone, timeout=30, condition="removed")
 
 
 class DockerFactory:
@@ -187,7 +235,7 @@ def remove_orphans(client: docker.DockerClient, *, everything: bool = False) -> 
     """Remove containers whose controller is dead (or all of ours). Returns their short ids."""
     removed = []
     # Others come and go while we look: one that is gone by then, or is being removed, is no concern of ours.
-    for container in client.containers.list(all=True, filters={"label": lease.LABEL}, ignore_removed=True):
+    for container in client.containers.list(all=True, filters={"label": f"{lease.LABEL}=sandbox"}, ignore_removed=True):
         if everything or not lease.alive(container.labels.get(lease.OWNER, "")):
             with contextlib.suppress(APIError):
                 container.remove(force=True, v=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,24 +25,28 @@ import docker
 from docker.errors import DockerException, ImageNotFound
 from filelock import FileLock
 
+from sandboxes import debian
 from sandboxes.base import SandboxError, UserError
 from sandboxes.cache import cache_dir, disk_faults, need_space
 
 Progress = Callable[[str], None]
 RECIPES = Path(__file__).parent / "images"
 GUEST = Path(__file__).parent / "guest"
-SUITE = "bookworm"
-TARGETS = ["manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_24", "manylinux_2_17", "manylinux2014",
-           "manylinux_2_12", "manylinux2010", "manylinux_2_5", "manylinux1"]  # fmt: skip
+TARGETS = ["manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_25", "manylinux_2_24", "manylinux_2_18",
+           "manylinux_2_17", "manylinux2014", "manylinux_2_12", "manylinux2010", "manylinux_2_5", "manylinux1"]  # fmt: skip
 FOR_THE_IMAGE = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=abi3",
                  "--abi=none", *(f"--platform={t}_x86_64" for t in TARGETS)]  # fmt: skip
 """What makes pip choose wheels for the image's Python rather than for ours."""
 COMPILE = ["python3", "/opt/ratchet/guest/compile_site.py"]
 
 
+ON_DEMAND = ("kernels-cuda", "scvi")
+"""Images so large that nothing builds them but a program that asks for one, or `ratchet images build NAME`."""
+
+
 def names() -> list[str]:
-    """Images that have a recipe."""
-    return sorted(p.parent.name for p in RECIPES.glob("*/requirements.lock"))
+    """Images that have a recipe, but for those built on demand only."""
+    return sorted(p.parent.name for p in RECIPES.glob("*/requirements.lock") if p.parent.name not in ON_DEMAND)
 
 
 def _hash(*parts: bytes) -> str:
@@ -51,20 +57,32 @@ def _hash(*parts: bytes) -> str:
 
 
 def _recipe(image: str) -> Path:
-    if image not in names():
-        raise UserError(f"no image called {image!r}; there are {', '.join(names())}")
+    if image not in (*names(), *ON_DEMAND):
+        raise UserError(f"no image called {image!r}; there are {', '.join([*names(), *ON_DEMAND])}")
     return RECIPES / image
+
+
+def debian_packages(image: str) -> tuple[str, ...]:
+    """Debian packages that an image has on top of the base (a compiler, say): the lines of its `debian.txt`."""
+    wanted = _recipe(image) / "debian.txt"
+    return tuple(wanted.read_text().split()) if wanted.exists() else ()
 
 
 def _site_hash(image: str) -> str:
     return _hash((_recipe(image) / "requirements.lock").read_bytes())[:16]
 
 
+def lock_hashes(image: str) -> dict[str, str]:
+    """The SHA-256 (hex) of each wheel in the lock file, by the distribution's normal name."""
+    text = (_recipe(image) / "requirements.lock").read_text()
+    return dict(re.findall(r"^([a-z0-9.-]+)==\S+ (?:\\\n *)?--hash=sha256:([0-9a-f]{64})", text, re.MULTILINE))
+
+
 def recipe_hash(image: str) -> str:
     """Hash over everything an image is made of: base, Dockerfile, lock file and guest programs."""
     guests = [part for path in sorted(GUEST.glob("*.py")) for part in (path.name.encode(), path.read_bytes())]
     files = [RECIPES / "base" / "Dockerfile", _recipe(image) / "Dockerfile", _recipe(image) / "requirements.lock"]
-    return _hash(*(f.read_bytes() for f in files), *guests)
+    return _hash(*(f.read_bytes() for f in files), *guests, debian.recipe(debian_packages(image)))
 
 
 def docker_tag(image: str) -> str:
@@ -72,8 +90,12 @@ def docker_tag(image: str) -> str:
     return f"ratchet-{image}:{recipe_hash(image)[:16]}"
 
 
-def _base_tag() -> str:
-    return f"ratchet-base:{_hash((RECIPES / 'base' / 'Dockerfile').read_bytes())[:16]}"
+def _base_tag(extra: tuple[str, ...]) -> str:
+    return f"ratchet-base:{_hash((RECIPES / 'base' / 'Dockerfile').read_bytes(), debian.recipe(extra))[:16]}"
+
+
+def _base_name(extra: tuple[str, ...]) -> str:
+    return "-".join([debian.SUITE, _hash(debian.recipe(extra))[:12], *extra])
 
 
 def _images_dir() -> Path:
@@ -105,55 +127,57 @@ def site(image: str, progress: Progress) -> Path:
         line += ["--require-hashes", *FOR_THE_IMAGE, f"--target={staging}/site"]
         line += ["-r", str(_recipe(image) / "requirements.lock")]
         _run(line, f"installing the packages of image {image}")
+        # Scripts name the Python that installed them, which is not in the image.
+        shutil.rmtree(f"{staging}/site/bin", ignore_errors=True)
         os.replace(f"{staging}/site", done)
     return done
 
 
-def base_tar(progress: Progress) -> Path:
+def base_tar(progress: Progress, extra: tuple[str, ...] = ()) -> Path:
     """A root file system made by mmdebstrap, for where no registry answers and for bubblewrap."""
-    done = _images_dir() / f"base-{SUITE}.tar"
+    done = _images_dir() / f"base-{_base_name(extra)}.tar"
     if done.exists():
         return done
-    if shutil.which("mmdebstrap") is None:
-        raise UserError("mmdebstrap is not installed; run `apt-get install mmdebstrap debian-archive-keyring`")
-    if os.geteuid() != 0 and shutil.which("newuidmap") is None:
-        raise UserError("making an image without root needs uidmap; run `apt-get install uidmap` as root, once")
     progress("base: making a Debian root file system (about half a minute)")
     with tempfile.TemporaryDirectory(dir=_images_dir(), prefix=".base-") as staging:
-        line = ["mmdebstrap", "--variant=minbase", "--include=python3", SUITE, f"{staging}/base.tar"]
-        line += [f"--dpkgopt=path-exclude=/usr/share/{x}/*" for x in ("man", "doc", "locale")]
-        _run(line, "making the base image")
-        os.replace(f"{staging}/base.tar", done)
+        made = Path(staging) / "base.tar"
+        debian.make(made, extra)
+        debian.say_differences(made, extra, progress)
+        os.replace(made, done)
     return done
 
 
-def _docker_base(client: docker.DockerClient, progress: Progress) -> str:
+def _docker_base(client: docker.DockerClient, progress: Progress, extra: tuple[str, ...] = ()) -> str:
     """Id of the base image: pulled by digest, else imported from `base_tar`."""
     try:
-        return str(client.images.get(_base_tag()).id)
+        return str(client.images.get(_base_tag(extra)).id)
     except ImageNotFound:
         pass
     try:
         progress("base: asking the registry")
-        client.images.build(path=str(RECIPES / "base"), tag=_base_tag(), rm=True)
+        recipe = (RECIPES / "base" / "Dockerfile").read_text()
+        if extra:
+            recipe += f"RUN apt-get -q update && apt-get -qy install --no-install-recommends {' '.join(extra)}\n"
+        client.images.build(fileobj=io.BytesIO(recipe.encode()), tag=_base_tag(extra), rm=True)
     except DockerException:
-        tar = base_tar(progress)
+        tar = base_tar(progress, extra)
         progress("base: no registry answers; importing the root file system")
-        repository, tag = _base_tag().split(":")
+        repository, tag = _base_tag(extra).split(":")
         client.api.import_image_from_file(str(tar), repository=repository, tag=tag)
-    return str(client.images.get(_base_tag()).id)
+    return str(client.images.get(_base_tag(extra)).id)
 
 
-def build_docker(client: docker.DockerClient, image: str, progress: Progress) -> str:
-    """Build (or find) the Docker image of a domain; returns its id. Raises UserError or SandboxError."""
-    tag = docker_tag(image)
+def build_docker(client: docker.DockerClient, image: str, progress: Progress, *, tag: str = "") -> str:
+    """Build (or find) the Docker image of a domain; returns its id. Raises UserError or SandboxError.
+
+    With a `tag` it is always built, without the engine's layer cache, and gets that name instead of its own.
+    """
     with FileLock(_images_dir() / f".{image}.lock"), disk_faults(_images_dir()):
-        try:
-            return str(client.images.get(tag).id)
-        except ImageNotFound:
-            pass
+        with contextlib.suppress(ImageNotFound):
+            if not tag:
+                return str(client.images.get(docker_tag(image)).id)
         packages = site(image, progress)
-        base = _docker_base(client, progress)
+        base = _docker_base(client, progress, debian_packages(image))
         progress(f"{image}: building the Docker image")
         with tempfile.TemporaryFile(dir=_images_dir()) as context:
             with tarfile.open(fileobj=context, mode="w") as tar:
@@ -164,7 +188,7 @@ def build_docker(client: docker.DockerClient, image: str, progress: Progress) ->
             context.seek(0)
             try:
                 built, _ = client.images.build(
-                    fileobj=context, custom_context=True, tag=tag, rm=True, forcerm=True, network_mode="none", buildargs={"BASE": base},
+                    fileobj=context, custom_context=True, tag=tag or docker_tag(image), nocache=bool(tag), rm=True, forcerm=True, network_mode="none", buildargs={"BASE": base},
                     labels={"ratchet": "image", "ratchet.recipe": recipe_hash(image)},
                 )  # fmt: skip
             except DockerException as error:
@@ -174,7 +198,9 @@ def build_docker(client: docker.DockerClient, image: str, progress: Progress) ->
         return str(built.id)
 
 
-def _timeless(info: tarfile.TarInfo) -> tarfile.TarInfo:
+def _timeless(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    if info.name.endswith(("/__pycache__", "/.compiled")):
+        return None  # Made by `build_tree` in the same folder; this image makes its own.
     info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
     info.mode |= 0o444 | (0o111 if info.mode & 0o100 or info.isdir() else 0)
     return info
@@ -182,7 +208,7 @@ def _timeless(info: tarfile.TarInfo) -> tarfile.TarInfo:
 
 @dataclass(frozen=True)
 class Tree:
-    """An image as folders: its root file system, further folders to bind read-only, and a digest over the recipe."""
+    """An image as folders: its root file system, further folders to bind read-only, and a digest over all of them."""
 
     root: Path
     binds: tuple[tuple[Path, str], ...]
@@ -191,12 +217,15 @@ class Tree:
 
 def tree(image: str) -> Tree:
     """The built folders of an image. Raises UserError when they are not built."""
-    root, packages = _images_dir() / f"root-{SUITE}", _images_dir() / f"site-{image}-{_site_hash(image)}"
+    root = _images_dir() / f"root-{_base_name(debian_packages(image))}"
+    packages = _images_dir() / f"site-{image}-{_site_hash(image)}"
     if not root.exists() or not (packages / ".compiled").exists():
         raise UserError(
             f"image {image} is not built for bubblewrap; run `ratchet images build {image} --backend bubblewrap`"
         )
-    return Tree(root, ((packages, "/opt/site"), (_guest(), "/opt/ratchet/guest")), f"recipe:{recipe_hash(image)}")
+    # The wheels and the guest programs are fixed by the recipe; Debian's mirror is not, so the base's own bytes count.
+    digest = _hash(recipe_hash(image).encode(), Path(f"{root}.sha256").read_bytes())
+    return Tree(root, ((packages, "/opt/site"), (_guest(), "/opt/ratchet/guest")), f"sha256:{digest}")
 
 
 def _guest() -> Path:
@@ -220,20 +249,21 @@ def build_tree(image: str, progress: Progress) -> str:
     with FileLock(_images_dir() / f".{image}.lock"), disk_faults(_images_dir()):
         packages = site(image, progress)
         with FileLock(_images_dir() / ".root.lock"):
-            root = _images_dir() / f"root-{SUITE}"
+            root = _images_dir() / f"root-{_base_name(debian_packages(image))}"
             if not root.exists():
-                archive = base_tar(progress)
+                archive = base_tar(progress, debian_packages(image))
                 progress("base: unpacking it for bubblewrap")
                 with tempfile.TemporaryDirectory(dir=_images_dir(), prefix=".root-") as staging:
                     _run(["tar", "-xf", str(archive), "-C", staging, "--exclude=./dev/*"], "unpacking the base")
                     os.chmod(staging, 0o755)
+                    Path(f"{root}.sha256").write_text(debian.sha256(archive))
                     os.replace(staging, root)
                     os.mkdir(staging)  # For the context manager to remove.
         if not (packages / ".compiled").exists():
             progress(f"{image}: byte-compiling")
             enter = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", str(root), "/", "--dev", "/dev"]
             enter += ["--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/opt", "--bind", str(packages), "/opt/site"]
-            enter += ["--ro-bind", str(_guest()), "/opt/ratchet/guest"]
+            enter += ["--ro-bind", str(_guest()), "/opt/ratchet/guest", "--clearenv", "--setenv", "PATH", "/usr/bin"]
             _run([*enter, *COMPILE], f"byte-compiling image {image}")
             (packages / ".compiled").touch()
     return tree(image).digest

@@ -8,8 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from sandboxes import debian
 from sandboxes.base import UserError
-from sandboxes.images import FOR_THE_IMAGE, RECIPES, Progress
+from sandboxes.images import FOR_THE_IMAGE, RECIPES, Progress, debian_packages
 
 
 def lock(image: str, progress: Progress) -> Path:
@@ -33,6 +34,17 @@ def lock(image: str, progress: Progress) -> Path:
         sha = item["download_info"]["archive_info"]["hashes"]["sha256"]
         lines.append(f"{name.lower().replace('_', '-')}=={version} --hash=sha256:{sha}")
     target = wanted.with_suffix(".lock")
+    options = "".join(f"{x}\n" for x in wanted.read_text().splitlines() if x.startswith("--"))
     head = f"# Made by `ratchet images lock {image}` from {wanted.name}. Wheels for CPython 3.11 on Linux x86_64.\n"
-    target.write_text(head + "\n".join(sorted(lines)) + "\n")
+    target.write_text(head + options + "\n".join(sorted(lines)) + "\n")
     return target
+
+
+def lock_base(image: str, progress: Progress) -> Path:
+    """Make the base of an image anew and record which Debian packages it got. Raises UserError."""
+    extra = debian_packages(image)
+    progress(f"{image}: making its base (about half a minute)")
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "base.tar"
+        debian.make(made, extra)
+        return debian.write_lock(made, extra)

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sandboxes.base import ExecResult, Limits, Mount, Sandbox, SandboxFactory
+from sandboxes.pool import Pool
+from sandboxes.stream import StreamFactory
 
 T = TypeVar("T")
 
@@ -80,3 +82,32 @@ def open_session(
         yield Session(box)
     finally:
         _LOOP.submit(box.close()).result(timeout=60)
+
+
+@contextmanager
+def pooled(factory: StreamFactory, **bounds: Any) -> Iterator[Pool]:
+    """A pool over a backend, closed at the end; the bounds are those of `Pool`."""
+    pool = Pool(factory, **bounds)
+    try:
+        yield pool
+    finally:
+        _LOOP.submit(pool.close()).result(timeout=120)
+
+
+def settle(pool: Pool) -> None:
+    """Wait until the pool is as full as it gets."""
+    _LOOP.submit(pool.settle()).result()
+
+
+@contextmanager
+def quiet(factory: SandboxFactory) -> Iterator[None]:
+    """Keep a pool from starting or removing sandboxes on the side; a factory without a pool never does."""
+    if not isinstance(factory, Pool):
+        yield
+        return
+    holding = factory.quiet()
+    _LOOP.submit(holding.__aenter__()).result()
+    try:
+        yield
+    finally:
+        _LOOP.submit(holding.__aexit__(None, None, None)).result()

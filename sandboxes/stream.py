@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from sandboxes import seccomp
-from sandboxes.base import MIB, ExecResult, FileRefused, Limits, Sandbox, SandboxDied, SandboxError
+from sandboxes.base import MIB, ExecResult, FileRefused, Limits, Mount, Sandbox, SandboxDied, SandboxError
+from sandboxes.preload import Preload
 
 MAX_HEADER = 64 * 1024
 CHUNK = 256 * 1024
@@ -19,6 +20,10 @@ TRANSFER_S = 120.0
 """Longest that a file may take in or out. It is memory to memory, so whatever takes longer has gone wrong inside."""
 GRACE_S = 15.0
 """How much longer than the supervisor's own clock we wait before ending the whole sandbox."""
+
+WARM_S = 120.0
+"""Longest that an interpreter started ahead may take for its imports."""
+WARM_PYTHON = ["python3", "-P"]
 
 ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -59,6 +64,10 @@ class StreamSandbox(Sandbox):
     async def oom_kills(self) -> int:
         """How many processes of this sandbox the kernel has killed for memory so far."""
 
+    @abstractmethod
+    def resident_bytes(self) -> int:
+        """Memory that its processes and its scratch files hold now; 0 where no control group tells."""
+
     def rlimits(self) -> dict[str, int]:
         """Limits that the kernel keeps per process, set by the supervisor just before it runs the candidate."""
         bounds = self.limits
@@ -92,17 +101,9 @@ class StreamSandbox(Sandbox):
         """Run a program to its end; see `Sandbox.exec`."""
         wall = min(wall_s or self.limits.wall_s, self.limits.wall_s)
         before = await self.oom_kills()
-        order = {
-            "op": "exec",
-            "argv": list(argv),
-            "env": {**ENVIRONMENT, **(env or {})},
-            "wall_s": wall,
-            "output_bytes": self.limits.output_bytes,
-            "rlimits": self.rlimits(),
-            "filter": seccomp.programs(),
-        }
+        order = self._order("exec", argv, env, wall)
         try:
-            await self._send(order)
+            await self._send({**order, "output_bytes": self.limits.output_bytes})
             header = await asyncio.wait_for(self._read_header(), wall + GRACE_S)
             stdout = await self._payload(header, "stdout", self.limits.output_bytes)
             stderr = await self._payload(header, "stderr", self.limits.output_bytes)
@@ -120,6 +121,40 @@ class StreamSandbox(Sandbox):
             oom=await self.oom_kills() > before,
             wall_s=float(header.get("wall_s") or 0.0),
         )
+
+    async def warm(self, preload: Preload) -> None:
+        """Start an interpreter ahead that has imported modules; the next `exec` that fits it runs in it.
+
+        It fits a program that is called as `python3 -P ...` with the same `env`. Raises SandboxError when an import fails.
+        """
+        order = self._order("warm", WARM_PYTHON, preload.env, WARM_S)
+        await self._send({**order, "modules": preload.modules})
+        try:
+            header = await asyncio.wait_for(self._read_header(), WARM_S + GRACE_S)
+        except TimeoutError:
+            header = {}
+        if header.get("warm") is not True:
+            raise SandboxError(f"could not import {', '.join(preload.modules)} in the sandbox within {WARM_S:g} s")
+
+    async def is_alive(self, *, warm: bool) -> bool:
+        """True when the supervisor answers within two seconds, and (`warm`) so would the interpreter started ahead."""
+        try:
+            await self._send({"op": "ping"})
+            header = await asyncio.wait_for(self._read_header(), 2.0)
+        except (SandboxError, TimeoutError):
+            return False
+        return header.get("here") is True and (header.get("warm") is True or not warm)
+
+    def _order(self, op: str, argv: Sequence[str], env: Mapping[str, str] | None, wall_s: float) -> dict[str, Any]:
+        """What the supervisor needs to start a process."""
+        return {
+            "op": op,
+            "argv": list(argv),
+            "env": {**ENVIRONMENT, **(env or {})},
+            "wall_s": wall_s,
+            "rlimits": self.rlimits(),
+            "filter": seccomp.programs(),
+        }
 
     async def put(self, path: str, data: bytes) -> None:
         """Write a file; see `Sandbox.put`."""
@@ -203,6 +238,16 @@ class StreamSandbox(Sandbox):
     async def _died(self) -> SandboxDied:
         oom = await self.oom_kills() > 0
         return SandboxDied("sandbox ran out of memory" if oom else "sandbox ended while the candidate ran", oom=oom)
+
+
+class StreamFactory(Protocol):
+    """A factory of a backend: what it makes can be warmed."""
+
+    name: str
+
+    def sandbox(self, image: str, limits: Limits, mounts: Sequence[Mount] = ()) -> StreamSandbox:
+        """A sandbox that is not yet started."""
+        ...
 
 
 def _int_or_none(header: dict[str, Any], key: str) -> int | None:

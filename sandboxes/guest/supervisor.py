@@ -12,16 +12,17 @@ import ctypes
 import errno
 import json
 import os
-import resource
-import selectors
 import signal
 import stat
-import struct
 import sys
 import time
 
-PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 4, 22, 38
-SECCOMP_MODE_FILTER = 2
+# Started with -I, which keeps every folder that someone might write to out of the path: this one is part of the image.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import process
+
+PR_SET_DUMPABLE = 4
 CHUNK = 1 << 16
 
 
@@ -136,137 +137,47 @@ def get(order):
     os.close(fd)
 
 
-def filter_calls(programs):
-    """Put the system-call filter for this machine on this process and all it becomes; it can't be taken off again."""
-    code = bytes.fromhex(programs[os.uname().machine])
-    kept = ctypes.create_string_buffer(code, len(code))
-    # struct sock_fprog: the number of instructions, padding, a pointer to them.
-    header = struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(kept))
-    call = ctypes.CDLL(None, use_errno=True).prctl
-    # Without privileges a filter may be set only once none can be gained; a backend has said so already.
-    if call(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or call(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0):
-        raise OSError(ctypes.get_errno(), "no system-call filter")
+WAITING = None
+"""The interpreter that was started ahead, or None."""
 
 
-def start(order):
-    """Fork the candidate's process with its limits set; returns its pid and the read ends of its two streams."""
-    out_read, out_write = os.pipe()
-    err_read, err_write = os.pipe()
-    pid = os.fork()
-    if pid:
-        os.close(out_write)
-        os.close(err_write)
-        return pid, out_read, err_read
-    try:
-        os.setsid()
-        null = os.open("/dev/null", os.O_RDONLY)
-        os.dup2(null, 0)
-        os.dup2(out_write, 1)
-        os.dup2(err_write, 2)
-        os.closerange(3, 256)
-        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # Or /proc/self would belong to root, and stay closed.
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")
-        for name, bound in order["rlimits"].items():
-            limit = getattr(resource, name)
-            _, hard = resource.getrlimit(limit)
-            bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)  # Raising it is not ours to do.
-            resource.setrlimit(limit, (bound, bound))
-        for number in range(1, 32):
-            if number not in (signal.SIGKILL, signal.SIGSTOP):
-                signal.signal(number, signal.SIG_DFL)
-        os.chdir("/scratch")
-        filter_calls(order["filter"])
-        os.execvpe(order["argv"][0], order["argv"], order["env"])
-    except BaseException as problem:
-        os.write(2, f"RATCHET: could not start: {problem}\n".encode())
-    os._exit(127)
+def warm(order):
+    """Start an interpreter ahead, and say whether it has imported everything."""
+    global WAITING
+    process.end_everything()
+    WAITING = process.Waiting(order)
+    ready = WAITING.is_ready(order["wall_s"])
+    if not ready:
+        WAITING.end()
+        WAITING = None
+    answer({"warm": ready})
 
 
-def watch(pid, streams, order):
-    """Drain both streams, keep the tail of each, stop at the deadline, a flood, or when the process has ended."""
-    limit, deadline = order["output_bytes"], time.monotonic() + order["wall_s"]
-    kept = {fd: bytearray() for fd in streams}
-    total = dict.fromkeys(streams, 0)
-    state = {"timed_out": False, "flooded": False}
-    pidfd = os.pidfd_open(pid)
-    with selectors.DefaultSelector() as ready:
-        for fd in (*streams, pidfd, 0):
-            ready.register(fd, selectors.EVENT_READ)
-        running = True
-        while running:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                state["timed_out"] = True
-                break
-            for key, _ in ready.select(left):
-                if key.fd == 0:
-                    os._exit(0)  # The controller speaks only between orders, so this is the end of the stream.
-                if key.fd == pidfd:
-                    running = False
-                    continue
-                running = drain(key.fd, ready, kept, total, limit, state) and running
-            if state["flooded"]:
-                break
-    os.close(pidfd)
-    end_everything()
-    for fd in streams:  # What was written before the end is still in the pipe; whoever held it is dead now.
-        os.set_blocking(fd, False)
-        while drain(fd, None, kept, total, limit, state):
-            pass
-        os.close(fd)
-    return state, [bytes(kept[fd]) for fd in streams]
+def ping(order):
+    """Say that we are here, and whether the interpreter that was started ahead still is."""
+    answer({"here": True, "warm": WAITING is not None and WAITING.is_alive()})
 
 
-def drain(fd, ready, kept, total, limit, state):
-    """Read one chunk of a stream into its bounded tail. False when it has nothing more."""
-    try:
-        part = os.read(fd, CHUNK)
-    except BlockingIOError:
-        return False
-    if not part:
-        if ready is not None:
-            ready.unregister(fd)
-            return True
-        return False
-    total[fd] += len(part)
-    kept[fd] += part
-    if len(kept[fd]) > limit:
-        del kept[fd][: len(kept[fd]) - limit]
-    if total[fd] > limit:
-        state["flooded"] = True
-    return total[fd] <= limit
-
-
-EXITS = {}
-
-
-def end_everything():
-    """Kill and reap every other process of this namespace: a daemonised grandchild too.
-
-    The dying need processor time to give their memory back, and a candidate may have used up the quota: wait for them.
-    """
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGKILL)
-        try:
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    break
-                EXITS[pid] = status
-        except ChildProcessError:
-            return
-        time.sleep(0.002)
+def begin(order):
+    """Start the order's process, in the waiting interpreter where it fits; returns what `Waiting.begin` does."""
+    global WAITING
+    waiting, WAITING = WAITING, None
+    if waiting is not None:
+        if waiting.fits(order) and waiting.is_alive():
+            return waiting.begin(order)
+        waiting.end()  # Or the candidate would find it.
+    process.end_everything()  # The last one, if there was one, may still be on its way out.
+    return (*process.start(order, order["argv"]), None)
 
 
 def execute(order):
     begun = time.monotonic()
-    EXITS.clear()
-    pid, out, err = start(order)
-    state, (stdout, stderr) = watch(pid, (out, err), order)
-    status = EXITS.get(pid)
+    process.EXITS.clear()
+    pid, out, err, said = begin(order)
+    state, (stdout, stderr) = process.watch(pid, (out, err), order, said)
+    if said is not None:
+        os.close(said)
+    status = process.EXITS.get(pid)
     code = os.waitstatus_to_exitcode(status) if status is not None else -9
     message = {
         "exit_code": code if code >= 0 else None,
@@ -284,7 +195,7 @@ def main():
     # Process 1 is spared by signals from inside as long as it has no handler for them, and Python brings one.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     answer({"ready": os.getpid(), "python": sys.version.split()[0]})
-    orders = {"put": put, "get": get, "exec": execute}
+    orders = {"put": put, "get": get, "exec": execute, "warm": warm, "ping": ping}
     while True:
         order = read_line()
         orders[order["op"]](order)

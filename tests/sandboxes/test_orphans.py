@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from sandboxes import cgroup, lease
 from sandboxes.base import SandboxFactory
+from tests.cli.test_cli import ratchet
 from tests.sandboxes.conftest import IMAGE
 
 pytestmark = pytest.mark.sandbox
@@ -42,13 +44,19 @@ def wait_until(condition: object, seconds: float = 20) -> bool:
     return False
 
 
-def test_sandbox_ends_with_its_controller(factory: SandboxFactory) -> None:
+def started(factory: SandboxFactory) -> subprocess.Popen[str]:
+    """A controller of its own, with a candidate that sleeps."""
     controller = subprocess.Popen(
         [sys.executable, "-c", CONTROLLER, factory.name], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert controller.stdout is not None
     assert controller.stdout.readline() == "started\n"
     assert wait_until(sleepers)
+    return controller
+
+
+def test_sandbox_ends_with_its_controller(factory: SandboxFactory) -> None:
+    controller = started(factory)
     controller.kill()
     controller.wait()
     assert wait_until(lambda: not sleepers()), "the candidate's process outlived the controller"
@@ -63,3 +71,22 @@ def test_sandbox_ends_with_its_controller(factory: SandboxFactory) -> None:
         cgroup.remove_orphans()
         left = [p for base in cgroup._bases().values() for p in base.glob(f"{controller.pid}-*")]
         assert left == []
+
+
+def test_what_can_not_end_by_itself_is_removed_by_clean_which_says_so(factory: SandboxFactory) -> None:
+    """A supervisor that was stopped does not see the end of its input; with its controller dead it would stay for ever."""
+    controller = started(factory)
+    supervisor = next(p for p in sleepers()[0].parents() if any("supervisor.py" in word for word in p.cmdline()))
+    supervisor.suspend()
+    controller.kill()
+    controller.wait()
+    assert not wait_until(lambda: not sleepers(), 1)
+    removed = json.loads(ratchet("clean", "--json").stdout)
+    assert wait_until(lambda: not sleepers())
+    if factory.name == "docker":
+        assert removed["containers"]
+    elif cgroup.available():
+        assert [name for name in removed["control groups"] if name.startswith(f"{controller.pid}-")]
+        assert [p for base in cgroup._bases().values() for p in base.glob(f"{controller.pid}-*")] == []
+    again = json.loads(ratchet("clean", "--json").stdout)
+    assert not [name for name in again["control groups"] if name.startswith(f"{controller.pid}-")]

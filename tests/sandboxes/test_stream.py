@@ -39,6 +39,9 @@ class Scripted(StreamSandbox):
     async def oom_kills(self) -> int:
         return 0
 
+    def resident_bytes(self) -> int:
+        return 0
+
     async def close(self) -> None:
         return None
 
