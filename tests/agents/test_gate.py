@@ -6,18 +6,24 @@ import importlib.util
 import json
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-import sandboxes
+import sandboxes as sandboxes_package
 from agents.models import gate as gates
+from agents.models.adapters import Adapter, AdapterError, BrokenAdapter
 from agents.models.gate import MAX_CONNECTIONS, MAX_REQUEST_BYTES, SocketGate
 from agents.models.torch_local import LocalModel
 from agents.trace import read_trace
+from benchmarks.evaluator import Evaluator
+from benchmarks.registry import task as find_task
+from benchmarks.task import Split
+from sandboxes.base import SandboxFactory
 
 pytestmark = pytest.mark.model
 
@@ -34,7 +40,7 @@ def gate(tmp_path: Path, model: LocalModel) -> SocketGate:
 
 def guest() -> ModuleType:
     """The client as it is inside the sandbox: a plain file, not part of our packages."""
-    path = Path(str(sandboxes.__file__)).parent / "guest" / "model.py"
+    path = Path(str(sandboxes_package.__file__)).parent / "guest" / "model.py"
     spec = importlib.util.spec_from_file_location("guest_model", path)
     assert spec is not None
     assert spec.loader is not None
@@ -187,3 +193,47 @@ def test_answers_are_the_models_own(tmp_path: Path) -> None:
         assert model.choose(asked, [[" Rome", " Paris"], [" hot", " table"]]) == [1, 0]
         said = model.chat([{"role": "user", "content": "What is the capital of France?"}], max_tokens=16)
         assert "Paris" in said
+
+
+def test_two_candidates_wear_their_own_weights_at_the_same_time(
+    tmp_path: Path, exact: LocalModel, make: Callable[..., Adapter]
+) -> None:
+    """Each socket's answers are those of its own adapter, and the base model answers afterwards as it did before."""
+    gate = SocketGate(tmp_path / "trace.jsonl", load=lambda: exact)
+    exact.wear(None)
+    alone = []
+    asked = [{"role": "user", "content": "Tell me something about the sea."}]
+    line = json.dumps({"op": "chat", "messages": asked, "max_tokens": 6}).encode() + b"\n"
+    wanted = [None, make(1, size=0.3).sha, make(2, size=0.3).sha]
+    for weights in wanted:
+        exact.wear(weights)
+        alone.append(exact.chat_encoded([exact.encode_chat(asked)], 6)[0].text)
+    assert len(set(alone)) == 3
+    exact.wear(None)
+    with ExitStack() as stack:
+        folders = [stack.enter_context(gate.open(token_budget=500, label="x", weights=w)) for w in wanted]
+        for folder, expected in [*zip(folders, alone, strict=True), (folders[0], alone[0])]:
+            assert told(folder, line)["text"] == expected
+
+
+def test_weights_that_are_not_there_or_do_not_fit_are_the_users_to_mend(
+    tmp_path: Path, exact: LocalModel, make: Callable[..., Adapter]
+) -> None:
+    gate = SocketGate(tmp_path / "trace.jsonl", load=lambda: exact)
+    with pytest.raises(BrokenAdapter, match="no adapter aaaa"), gate.open(token_budget=9, label="x", weights="a" * 64):
+        pass
+    good = make(1)
+    (good.path / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(AdapterError), gate.open(token_budget=9, label="x", weights=good.sha):
+        pass
+
+
+@pytest.mark.sandbox
+def test_a_candidates_weights_come_through_the_evaluator(
+    tmp_path: Path, exact: LocalModel, sandboxes: SandboxFactory, shelf: Path
+) -> None:
+    """Task, evaluator process and controller pass the hash on: the gate misses the adapter that it names."""
+    candidate = find_task("lawbench").seed().model_copy(update={"weights": "a" * 64})
+    gate = SocketGate(tmp_path / "trace.jsonl", load=lambda: exact)
+    with Evaluator(sandboxes.name, model=gate) as evaluator, pytest.raises(BrokenAdapter, match="no adapter aaaa"):
+        evaluator.evaluate("lawbench", [candidate], Split.SEARCH, quick=True)

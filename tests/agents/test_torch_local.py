@@ -7,7 +7,8 @@ import torch
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from agents.models.chat import SmolChatModel
-from agents.models.torch_local import MAX_PROMPT_TOKENS, Cancelled, LocalModel, model_folder
+from agents.models.smollm2 import model_folder
+from agents.models.torch_local import MAX_PROMPT_TOKENS, Cancelled, LocalModel
 
 pytestmark = pytest.mark.model
 
