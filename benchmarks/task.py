@@ -102,6 +102,12 @@ class Score(BaseModel):
     paired by these keys."""
     secondary: dict[str, float] = Field(default_factory=dict)
     """Other quantities worth recording; never what a candidate is ranked by."""
+    raw: dict[str, list[float]] = Field(default_factory=dict)
+    """Series as they were measured, before anything was taken off or averaged."""
+    advice: list[str] = Field(default_factory=list)
+    """What a reader of the program should look at. Never a reason for the verdict."""
+    tables: dict[str, list[dict[str, str | float]]] = Field(default_factory=dict)
+    """Breakdowns for a record, by name, as rows (e.g. one a charge); on the report split only, because they tell answers."""
     seconds: float = 0.0
     """Wall time of the whole scoring, in seconds."""
     seed_commitment: str = ""
@@ -120,8 +126,11 @@ class Score(BaseModel):
 class ModelGate(Protocol):
     """Opens a Unix socket through which a sandboxed harness reaches the language model."""
 
-    def open(self, *, token_budget: int, label: str) -> AbstractContextManager[Path]:
-        """Yield the folder that holds `model.sock`; it stops answering when the context ends."""
+    def open(self, *, token_budget: int, label: str, weights: str | None = None) -> AbstractContextManager[Path]:
+        """Yield the folder that holds `model.sock`; it stops answering when the context ends.
+
+        The model wears the adapter `weights` (`Candidate.weights`) while it answers there; None is the base model.
+        """
         ...
 
 
@@ -171,12 +180,21 @@ class Task(ABC):
         """A known program of `baselines/`, to compare with."""
         return Candidate(source=(self.folder / "baselines" / f"{name}.py").read_text(), name=name)
 
+    optional_data: bool = False
+    """True when the data may be out of reach of many machines: only an explicit `ratchet data fetch NAME` gets it."""
+    takes_submissions: bool = False
+    """True when `score_submission` is there: a file of answers can be scored without a program."""
+
     def missing(self) -> str | None:
         """None when the task's data is at hand, else one line that says how to get it."""
         return None
 
     def fetch(self, progress: Callable[[str], None]) -> None:
         """Get the task's data into the cache; nothing to do when it is there. Raises UserError."""
+
+    def score_submission(self, file: Path) -> Score:
+        """Score a file of answers to the report split; nothing of it is executed. Only where `takes_submissions`."""
+        raise NotImplementedError(f"{self.name} takes no submissions")
 
     @abstractmethod
     def score(self, candidates: Sequence[Candidate], split: Split, seed: int, bench: Bench) -> list[Score]:

@@ -25,8 +25,8 @@ def test_a_task_is_whole(name: str) -> None:
     assert found.image in images.names()
     ast.parse(found.seed().source)
     assert (found.folder / "README.md").stat().st_size > 500
-    assert (found.folder / f"test_{name}.py").exists()
-    assert list((found.folder / "baselines").glob("*.py"))
+    assert (found.folder / f"test_{name.replace('-', '_')}.py").exists()
+    assert list((found.folder / "baselines").glob("*.py")) or list((found.folder.parent / "baselines").glob("*.py"))
     assert list((found.folder / "cheats").glob("*.py")) or list((found.folder.parent / "cheats").glob("*.py"))
 
 
@@ -36,7 +36,11 @@ def test_no_answer_is_among_what_a_sandbox_is_given() -> None:
         assert "benchmarks" not in program.read_text()
     for name in images.names():
         recipe = (images.RECIPES / name / "Dockerfile").read_text()
-        assert {line.split()[1] for line in recipe.splitlines() if line.startswith("COPY")} == {"site", "guest"}
+        assert {line.split()[1] for line in recipe.splitlines() if line.startswith("COPY")} <= {
+            "site",
+            "guest",
+            "guest/compile_site.py",
+        }
         lock = (images.RECIPES / name / "requirements.lock").read_text()
         assert lock.count("==") == lock.count("--hash=sha256:") > 0
 

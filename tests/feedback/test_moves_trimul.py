@@ -9,8 +9,7 @@ import torch
 
 from agents.edits import EditError
 from benchmarks.kernels.problem import mistake
-from benchmarks.kernels.trimul.inputs import TriMulShape, draw
-from benchmarks.kernels.trimul.reference import reference
+from benchmarks.kernels.trimul.inputs import TriMulShape
 from benchmarks.kernels.trimul.score import TASK
 from feedback.moves import moves_for
 
@@ -33,13 +32,13 @@ def check(source):
     space = {}
     exec(compile(source, "ours", "exec"), space)
     for serial, shape in enumerate(SHAPES):
-        given = draw(shape, np.random.default_rng(serial))
-        tensors = {name.removeprefix("weights."): torch.from_numpy(array) for name, array in given.items()}
+        given = TASK.problem.inputs(shape, np.random.default_rng(serial))
+        tensors = {name.removeprefix("weights."): tensor for name, tensor in given.items()}
         before = {name: tensor.clone() for name, tensor in tensors.items()}
-        out = torch.full(given["x"].shape, torch.nan)
+        out = torch.full_like(given["x"], torch.nan)
         weights = dict(tensors)
         space["kernel"](weights.pop("x"), weights.pop("mask"), weights, out)
-        assert mistake(TASK.problem, {"out": out.numpy()}, {"out": reference(given)}) is None
+        assert mistake(TASK.problem, {"out": out}, TASK.problem.reference(shape, given)) is None
         assert all(torch.equal(before[name], tensors[name]) for name in tensors)
 
 

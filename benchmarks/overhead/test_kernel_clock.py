@@ -1,0 +1,174 @@
+"""The kernel clock measured: does it agree with `timeit`, how well does it repeat itself, and what does it cost?
+
+`pytest benchmarks/overhead/test_kernel_clock.py --benchmark-only` on an otherwise idle machine; each test leaves its numbers
+in `results/published/kernels-cpu/`.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.kernels import idle, rounds
+from benchmarks.kernels.clock import Program
+from benchmarks.kernels.plan import Plan
+from benchmarks.kernels.rounds import Run
+from benchmarks.kernels.task import KernelTask, score_of
+from benchmarks.kernels.trimul.score import TASK as TRIMUL
+from benchmarks.overhead.honest import PRODUCT, SOFTMAX, OneKernel, Product, Rows, Softmax, Square, in_one_process
+from benchmarks.task import Bench, Candidate, Score, Split
+from results.provenance import provenance
+from results.store import write_atomically
+from sandboxes.base import SandboxFactory
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published" / "kernels-cpu"
+PRODUCTS = (96, 192, 384, 768, 1280)
+ROWS = (16, 128, 1024, 4096)
+AGREE = Plan(least=10, most=10, seconds=60.0, block_s=0.005)
+REPEAT = Plan(least=12, most=12, seconds=60.0)
+TIMES = 10
+
+
+def publish(name: str, what: str, numbers: dict[str, Any]) -> None:
+    """Write numbers with where they came from."""
+    text = json.dumps({"what": what, "provenance": provenance().model_dump(mode="json"), **numbers}, indent=1)
+    write_atomically(PUBLISHED / f"{name}.json", text.encode())
+
+
+def scored(task: KernelTask[Any], plan: Plan, sandboxes: SandboxFactory, seed: int) -> tuple[Score, Run[Any]]:
+    """The plain program as a candidate, so that its ratio to itself is known to be 1."""
+    run = Run(task.problem, Split.REPORT, plan, seed, task.target)
+    [entrant] = run.run([Candidate(source=task.problem.plain)], Bench(sandboxes), task.image, task.limits)
+    return score_of(entrant, run, Bench(sandboxes)), run
+
+
+def compared(task: KernelTask[Any], source: str, sandboxes: SandboxFactory) -> list[dict[str, float | str]]:
+    """For each shape: the evaluator's median and `timeit`'s, before and after it, in microseconds."""
+
+    def by_timeit(run_launches: Callable[[str], int]) -> dict[str, list[float]]:
+        answers = {}
+        for shape in task.problem.shapes(Split.REPORT):
+            shapes = [list(s.shape) for s in (*shape.inputs, *shape.outputs)]
+            request = json.dumps([source, shapes, run_launches(shape.key), AGREE.least])
+            answers[shape.key] = [us * 1e6 for us in json.loads(in_one_process(request))]
+        return answers
+
+    score, run = scored(task, AGREE, sandboxes, 3)
+    assert score.ok, score.reason
+    first, second = (by_timeit(run.launches.__getitem__) for _ in range(2))
+    rows: list[dict[str, float | str]] = []
+    for shape in run.shapes:
+        ours = score.secondary[f"{shape.key}/time_us"]
+        same, other = ((a + b) / 2 for a, b in list(zip(first[shape.key], second[shape.key], strict=True))[:2])
+        blocks, empty = (score.raw[f"{shape.key}/{name}"] for name in ("block_us", "empty_block_us"))
+        best, best_other = (
+            (min(blocks) - min(empty)) / run.launches[shape.key],
+            min(first[shape.key][2], second[shape.key][2]),
+        )
+        rows.append({
+            "kernel": shape.key, "launches": run.launches[shape.key], "evaluator_us": ours, "timeit_us": other,
+            "timeit_one_input_us": same, "difference": ours / other - 1,
+            "timeit_against_itself": second[shape.key][1] / first[shape.key][1] - 1,
+            "best_evaluator_us": best, "best_timeit_us": best_other, "difference_of_best": best / best_other - 1,
+            "protocol_us_a_block": score.secondary[f"{shape.key}/protocol_us"], "best_protocol_us_a_block": min(empty),
+        })  # fmt: skip
+    return rows
+
+
+FAMILIES: dict[str, tuple[Any, str]] = {
+    "product": (Product(*map(Square, PRODUCTS)), PRODUCT),
+    "softmax": (Softmax(*map(Rows, ROWS)), SOFTMAX),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_agreement_with_timeit(benchmark: BenchmarkFixture, sandboxes: SandboxFactory, family: str) -> None:
+    problem, source = FAMILIES[family]
+    rows = benchmark.pedantic(compared, (OneKernel(problem), source, sandboxes), rounds=1)  # type: ignore[no-untyped-call]
+    benchmark.extra_info["rows"] = rows
+    what = f"evaluator's median of {AGREE.least} blocks against timeit in one process"
+    publish(f"agreement-{family}", what, {"rows": rows})
+    for row in rows:
+        print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, standard deviation and range, the latter two as shares of the median."""
+    middle = statistics.median(values)
+    return {
+        "median": middle, "deviation": statistics.stdev(values) / middle, "range": (max(values) - min(values)) / middle,
+    }  # fmt: skip
+
+
+def test_repeatability(benchmark: BenchmarkFixture, sandboxes: SandboxFactory) -> None:
+    task = OneKernel(Product(Square(768)))
+    scores: list[Score] = []
+
+    def once() -> None:
+        scores.append(scored(task, REPEAT, sandboxes, len(scores))[0])
+
+    benchmark.pedantic(once, rounds=TIMES)  # type: ignore[no-untyped-call]
+    assert all(score.ok for score in scores)
+    numbers = {
+        "time_us": spread([score.secondary["time_us"] for score in scores]),
+        "ratio": spread([score.value or 0.0 for score in scores]),
+        "ratio_values": [score.value for score in scores],
+        "time_values": [score.secondary["time_us"] for score in scores],
+    }
+    publish("repeatability", f"the same product (768) scored {TIMES} times, {REPEAT.least} blocks each", numbers)
+    print(numbers)
+
+
+PARTS: dict[str, tuple[Any, str]] = {
+    "candidates' blocks, protocol included": (Program, "time"),
+    "starting and loading sandboxes": (Program, "connect"),
+    "checking outputs": (rounds, "mistake"),
+    "reading the process table": (idle, "_processes"),
+}
+
+
+@pytest.mark.parametrize("quick", [False, True], ids=["full", "quick"])
+def test_cost_of_one_trimul_candidate(benchmark: BenchmarkFixture, sandboxes: SandboxFactory, quick: bool) -> None:
+    spent: dict[str, float] = {}
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            begun = time.perf_counter()
+            try:
+                return function(*arguments, **options)
+            finally:
+                spent[name] = spent.get(name, 0.0) + time.perf_counter() - begun
+
+        return wrapped
+
+    problem = TRIMUL.problem
+    with ExitStack() as stack:
+        for name, (owner, attribute) in PARTS.items():
+            stack.enter_context(patch.object(owner, attribute, timed(name, getattr(owner, attribute))))
+        for name, attribute in (("drawing inputs", "inputs"), ("float64 answers", "reference")):
+            stack.enter_context(patch.object(problem, attribute, timed(name, getattr(problem, attribute))))
+        stack.enter_context(patch("benchmarks.kernels.rounds.time.sleep", timed("watching after a turn", time.sleep)))
+        wall, cpu = time.perf_counter(), time.process_time()
+        score = benchmark.pedantic(  # type: ignore[no-untyped-call]
+            lambda: TRIMUL.score([TRIMUL.seed()], Split.REPORT, 5, Bench(sandboxes, quick=quick))[0], rounds=1
+        )
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    assert score.ok, score.reason
+    blocks = len(score.units) / len(problem.shapes(Split.REPORT))
+    kernels = sum(float(np.sum(v)) for k, v in score.raw.items() if k.endswith("block_us")) / 1e6
+    numbers = {
+        "wall_s": wall, "evaluator_cpu_s": cpu, "timed_blocks_a_shape": blocks, "in_timed_blocks_s": kernels,
+        "parts_s": spent, "interval": score.interval,
+    }  # fmt: skip
+    publish(f"cost-{'quick' if quick else 'full'}", "one trimul candidate, the seed, on the report split", numbers)
+    print(numbers)
