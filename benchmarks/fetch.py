@@ -86,6 +86,31 @@ def http_file(url: str, sha256: str, name: str, progress: Progress) -> Path:
     return target
 
 
+def http_file_unpinned(url: str, name: str, progress: Progress) -> Path:
+    """A file whose hash nobody here could record beforehand: the hash of the first download is noted and kept to.
+
+    Only for data that is checked in another way. `noted_hash` tells the hash. Raises UserError like `http_file`.
+    """
+    target = cache_dir() / "files" / f"unpinned-{hashlib.sha256(url.encode()).hexdigest()[:12]}" / name
+    with _sole_writer(target):
+        known = noted_hash(target)
+        if known is not None and _is_whole(target, known):
+            return target
+        part = target.with_name(name + ".part")
+        with disk_faults(target):
+            _download(url, part, progress)
+            _settle(part, target, _sha256(part))
+    return target
+
+
+def noted_hash(path: Path) -> str | None:
+    """The hash noted when a cached file was fetched; None when there is no such file."""
+    try:
+        return str(json.loads(_note(path).read_text())["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def damaged() -> list[str]:
     """Every cached file whose full hash is no longer the recorded one; reads all of them, so only `doctor` asks."""
     bad = []

@@ -1,4 +1,7 @@
-"""Find tasks by folder: `benchmarks/**/<name>/score.py` with a `TASK` makes a task called `<name>`."""
+"""Find tasks by folder: `benchmarks/**/<name>/score.py` with a `TASK` makes a task called `<name>`.
+
+A variant is a folder inside a task's folder and is called `<task>-<variant>`; the seed may be its parent's.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,12 @@ ROOT = Path(__file__).parent
 
 def _folders() -> dict[str, Path]:
     """Every task's folder by its name."""
-    return {p.parent.name: p.parent for p in ROOT.rglob("score.py") if (p.parent / "seed").is_dir()}
+    found = [p.parent for p in ROOT.rglob("score.py") if (p.parent / "seed").is_dir() or _is_variant(p.parent)]
+    return {f"{p.parent.name}-{p.name}" if _is_variant(p) else p.name: p for p in found}
+
+
+def _is_variant(folder: Path) -> bool:
+    return (folder.parent / "score.py").is_file()
 
 
 def task_names() -> list[str]:

@@ -24,9 +24,9 @@ def fetch(
     json: JSON = False,
 ) -> None:
     """Fetch what is not in the cache yet. Every file is checked by its hash; a broken download is taken up again."""
-    from agents.models.torch_local import fetch_model
+    from agents.models.smollm2 import fetch_model
 
-    wanted = names or ["model", *task_names()]
+    wanted = names or ["model", *(name for name in task_names() if not find(name).optional_data)]
     chosen = [(n, fetch_model if n == "model" else find(n).fetch) for n in wanted]
     for name, get in chosen:
         with spinner(f"{name}: fetching") as say:

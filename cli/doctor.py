@@ -47,12 +47,12 @@ def doctor(
             out.print(
                 line + (f"\n         {'':<{width}}  mend: {f.mend}" if f.mend else ""), markup=False, soft_wrap=True
             )
-    return 0 if all(f.ok for f in findings if not f.what.startswith(("gpu", "docker", "bubblewrap"))) else 2
+    return 0 if all(f.ok for f in findings if not f.what.startswith(("gpu", "docker", "bubblewrap", "optional"))) else 2
 
 
 def _mend() -> None:
     """Install or start what may be, build the images for each backend that is here, fetch the model and the data."""
-    from agents.models.torch_local import fetch_model
+    from agents.models.smollm2 import fetch_model
     from benchmarks.registry import task, task_names
     from sandboxes import images
     from sandboxes.backends import BACKENDS, choose_backend
@@ -68,7 +68,8 @@ def _mend() -> None:
         say("model: fetching")
         fetch_model(say)
         for name in task_names():
-            task(name).fetch(say)
+            if not task(name).optional_data:
+                task(name).fetch(say)
 
 
 def examine() -> Iterator[Finding]:
@@ -98,10 +99,11 @@ def examine() -> Iterator[Finding]:
         )
     yield _model()
     for name in task_names():
-        missing = task(name).missing()
+        missing, optional = task(name).missing(), task(name).optional_data
         yield Finding(
-            f"data {name}", missing is None, missing or "at hand", f"ratchet data fetch {name}" if missing else ""
-        )
+            f"{'optional ' if optional else ''}data {name}", missing is None, missing or "at hand",
+            f"ratchet data fetch {name}" if missing else "",
+        )  # fmt: skip
     bad = damaged()
     yield Finding(
         "downloads", not bad, bad[0] if bad else "every file has its recorded hash", "ratchet data fetch" if bad else ""
@@ -135,7 +137,7 @@ def _image_built(name: str, docker: bool) -> bool:
 
 
 def _model() -> Finding:
-    from agents.models.torch_local import model_missing
+    from agents.models.smollm2 import model_missing
 
     missing = model_missing()
     return Finding("model", missing is None, missing or "at hand", "ratchet data fetch model" if missing else "")

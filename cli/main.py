@@ -9,7 +9,7 @@ import traceback
 
 import typer
 
-from cli import clean, data, doctor, images, run, score, tasks
+from cli import baselines, clean, data, doctor, images, run, score, serve_model, tasks, train
 from sandboxes.base import SandboxError, UserError
 from sandboxes.cache import cache_dir
 
@@ -31,7 +31,10 @@ app = typer.Typer(
 app.command("doctor")(doctor.doctor)
 app.command("run")(run.run)
 app.command("score")(score.score)
+app.command("train")(train.train)
+app.command("baselines")(baselines.baselines)
 app.command("tasks")(tasks.tasks)
+app.command("serve-model")(serve_model.serve_model)
 app.command("clean")(clean.clean)
 app.add_typer(data.app, name="data")
 app.add_typer(images.app, name="images")

@@ -12,7 +12,8 @@ import psutil
 from pydantic import BaseModel, ConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ["ratchet-bench", "torch", "numpy", "scipy", "scikit-learn", "transformers", "langchain-core", "docker"]
+PACKAGES = ["ratchet-bench", "torch", "jax", "optax", "peft", "numpy", "scipy", "scikit-learn", "transformers",
+            "langchain-core", "docker"]  # fmt: skip
 
 
 class Provenance(BaseModel):

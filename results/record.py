@@ -33,6 +33,12 @@ class Measurement(BaseModel):
     """Number of raw values."""
     units: dict[str, float] = Field(default_factory=dict)
     secondary: dict[str, float] = Field(default_factory=dict)
+    raw: dict[str, list[float]] = Field(default_factory=dict)
+    """Series as they were measured."""
+    advice: list[str] = Field(default_factory=list)
+    """What a reader of the program should look at."""
+    tables: dict[str, list[dict[str, str | float]]] = Field(default_factory=dict)
+    """Breakdowns by name, as rows."""
     seconds: float = 0.0
     image: str = ""
     backend: str = ""
@@ -47,7 +53,8 @@ class Record(BaseModel):
 
     schema_version: int = SCHEMA
     kind: str
-    """`run` (a loop's best against its seed) or `score` (one candidate)."""
+    """`run` (a loop's best against its seed), `score` (one candidate, run in a sandbox), or `submitted-file` (answers
+    that somebody sent: nothing ran, so the record says how good the file is and not how it was made)."""
     task: str
     metric: str
     unit: str
@@ -67,6 +74,10 @@ class Record(BaseModel):
     tries: int = 0
     """Candidates scored on the search split on the way."""
     wall_seconds: float = 0.0
+    pictures: list[str] = Field(default_factory=list)
+    """Names of image files beside the record."""
+    note: str = ""
+    """What a reader must know to judge the number, in a sentence."""
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     provenance: Provenance = Field(default_factory=provenance)
 

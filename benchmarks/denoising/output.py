@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import struct
 
 import numpy as np
@@ -36,11 +37,13 @@ def parse_prediction(raw: bytes, shape: tuple[int, int], largest: float) -> npt.
     if body != dtype.itemsize * shape[0] * shape[1]:
         raise BadOutput(f"the file holds {body} bytes of data, {shape} {dtype.name} takes another number")
     values = np.frombuffer(raw, dtype=dtype, offset=start).reshape(shape)
-    if not np.isfinite(values).all():
+    # NaN is passed on by min and max; unlike isfinite() they make no second array of the prediction's size.
+    least, most = float(values.min()), float(values.max())
+    if not (math.isfinite(least) and math.isfinite(most)):
         raise BadOutput("the prediction has values that are not finite")
-    if values.min() < 0:
-        raise BadOutput(f"the prediction has negative values (least: {values.min():.3g})")
-    if values.max() > largest:
+    if least < 0:
+        raise BadOutput(f"the prediction has negative values (least: {least:.3g})")
+    if most > largest:
         raise BadOutput(f"the prediction has values above the sum of all training counts ({largest:.0f})")
     return values
 

@@ -1,4 +1,4 @@
-"""LawBench charge prediction: the files, their repeats and overlaps, and the three splits.
+"""LawBench charge prediction: the published files, and the splits without repeats and overlaps.
 
 Source: LawBench (Fei et al. 2023, arXiv:2309.16289), charge prediction drawn from CAIL2018 (Xiao et al. 2018,
 arXiv:1807.02478), in the selection that the package `sia-agent` (MIT) carries. The package is never imported: four
@@ -12,13 +12,14 @@ import hashlib
 import io
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from benchmarks.fetch import Progress, wheel_file
 from benchmarks.task import Split
+from sandboxes.base import UserError
 from sandboxes.cache import cache_dir
 
 REQUIREMENT = "sia-agent==0.6.0"
@@ -34,6 +35,9 @@ FILES = {
 SEARCH_SHARE = 0.1
 SPLIT_SALT = "lawbench search split 1"
 """Which training cases the loop is scored on is fixed for ever: a change makes old scores incomparable."""
+SPLITS = Path(__file__).parent / "splits.json"
+SPLITS_SHA256 = "de1a7f33a4056d119a286e57eb7eb84d0a40f56c8f02a6c9792e04a8f59cc35e"
+"""The id lists are made by `overlaps.py` and read here; another hash is refused, so no two installations differ."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +51,37 @@ class Case:
 
 
 @dataclass(frozen=True)
+class PublishedFiles:
+    """The four files as they are."""
+
+    charges: tuple[str, ...]
+    training: tuple[Case, ...]
+    """5,332 cases."""
+    testing: tuple[Case, ...]
+    """913 cases."""
+
+
+@dataclass(frozen=True)
 class LawData:
-    """The task's cases without repeats, and how many were left out for what."""
+    """A task's cases by split."""
 
     charges: tuple[str, ...]
     train: tuple[Case, ...]
-    """Shown with their charges."""
+    """Shown with their charges when the search split is scored."""
     search: tuple[Case, ...]
     report: tuple[Case, ...]
-    repeated: int
-    """Training cases whose text stood in the training file before."""
-    published: int
-    """Test cases whose text also stands in the training file: not scored, their charges are known."""
+    train_for_report: tuple[Case, ...]
+    """Shown with their charges when the report split is scored."""
+    left_out: tuple[Case, ...] = ()
+    """Cases of both files that nearly repeat an earlier one: neither shown nor scored."""
 
     def cases(self, split: Split) -> tuple[Case, ...]:
         """The cases that a split scores."""
         return self.search if split is Split.SEARCH else self.report
+
+    def shown(self, split: Split) -> tuple[Case, ...]:
+        """The cases whose charges a candidate sees when that split is scored."""
+        return self.train if split is Split.SEARCH else self.train_for_report
 
 
 def fetch(progress: Progress) -> None:
@@ -89,29 +108,61 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 
 @lru_cache(maxsize=1)
-def load() -> LawData:
-    """The task's data, fetched first when it is not there. Raises UserError."""
-    charges = tuple(json.loads(_file("public/classes.json", lambda message: None).read_bytes()))
+def published_files() -> PublishedFiles:
+    """The files as published, fetched first when they are not there. Raises UserError."""
     labels = {row["id"]: row["label"] for row in _rows("private/test.csv")}
-    training = [Case(f"train/{row['id']}", row["text"], row["label"]) for row in _rows("training_data/train.csv")]
-    testing = [Case(f"test/{row['id']}", row["text"], labels[row["id"]]) for row in _rows("public/test.csv")]
-    return divide(charges, training, testing)
-
-
-def divide(charges: Sequence[str], training: Sequence[Case], testing: Sequence[Case]) -> LawData:
-    """Drop repeated training texts and published test texts, then set a tenth of each charge aside for the search."""
-    once: dict[str, Case] = {}
-    for case in training:
-        once.setdefault(case.text, case)
-    searched = search_keys(list(once.values()))
-    return LawData(
-        charges=tuple(charges),
-        train=tuple(case for case in once.values() if case.key not in searched),
-        search=tuple(case for case in once.values() if case.key in searched),
-        report=tuple(case for case in testing if case.text not in once),
-        repeated=len(training) - len(once),
-        published=sum(case.text in once for case in testing),
+    return PublishedFiles(
+        charges=tuple(json.loads(_file("public/classes.json", lambda message: None).read_bytes())),
+        training=tuple(Case(f"train/{r['id']}", r["text"], r["label"]) for r in _rows("training_data/train.csv")),
+        testing=tuple(Case(f"test/{r['id']}", r["text"], labels[r["id"]]) for r in _rows("public/test.csv")),
     )
+
+
+@lru_cache(maxsize=1)
+def load() -> LawData:
+    """`lawbench`: nothing that is scored is shown, in whole or nearly, with its charge. Raises UserError."""
+    files, lists = published_files(), read_splits()
+    of_training, of_test = lists["training file"], lists["test file"]
+    train = pick(files.training, "train", of_training["train"])
+    return LawData(
+        charges=files.charges, train=train, train_for_report=train,
+        search=pick(files.training, "train", of_training["search"]),
+        report=pick(files.testing, "test", of_test["report"]),
+        left_out=pick(files.training, "train", of_training["left out"])
+        + pick(files.testing, "test", of_test["left out"]),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def load_as_published() -> LawData:
+    """`lawbench-published`: all 913 test cases, and the whole training file shown for them. Raises UserError.
+
+    For the search the training file is divided as in `lawbench`.
+    """
+    files, clean = published_files(), load()
+    return LawData(files.charges, clean.train, clean.search, files.testing, train_for_report=files.training)
+
+
+def splits_sha256(path: Path = SPLITS) -> str:
+    """SHA-256 (hex) of the file of id lists."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_splits(path: Path = SPLITS, sha256: str | None = None) -> dict[str, dict[str, list[int]]]:
+    """The id lists, whose hash must be the recorded one. Raises UserError."""
+    if splits_sha256(path) != (SPLITS_SHA256 if sha256 is None else sha256):
+        raise UserError(f"{path.name} is not the recorded one, so scores would not be comparable; restore it with git")
+    lists: dict[str, dict[str, list[int]]] = json.loads(path.read_bytes())
+    return lists
+
+
+def pick(cases: Sequence[Case], file: str, ids: Iterable[int]) -> tuple[Case, ...]:
+    """The cases of a file with those ids, in the order of the ids. Raises UserError when one is not there."""
+    by_key = {case.key: case for case in cases}
+    try:
+        return tuple(by_key[f"{file}/{number}"] for number in ids)
+    except KeyError as error:
+        raise UserError(f"the {file} file has no case {error}; run `ratchet data fetch lawbench`") from error
 
 
 def search_keys(cases: Sequence[Case]) -> frozenset[str]:
@@ -133,8 +184,3 @@ def _salted(key: str) -> str:
 def sample(cases: Sequence[Case], count: int) -> tuple[Case, ...]:
     """The same `count` cases at every call, spread over the split: for tests and staging."""
     return tuple(sorted(cases, key=lambda case: _salted(case.key))[:count])
-
-
-def split_hash(cases: Sequence[Case]) -> str:
-    """SHA-256 of the sorted keys: two installations that agree on it score the same cases."""
-    return hashlib.sha256("\n".join(sorted(case.key for case in cases)).encode()).hexdigest()

@@ -43,10 +43,11 @@ def move(task: str) -> Callable[[Edit], Edit]:
 
 
 def moves_for(task: str) -> list[Move]:
-    """The moves of a task; an empty list when it has none."""
+    """The moves of a task, or of the task that it is a variant of (`<task>-<variant>`); empty when it has none."""
+    parent = task.partition("-")[0]
     try:
-        importlib.import_module(f"feedback.moves.{task}")
+        importlib.import_module(f"feedback.moves.{parent}")
     except ModuleNotFoundError as error:
-        if error.name != f"feedback.moves.{task}":
+        if error.name != f"feedback.moves.{parent}":
             raise
-    return list(_MOVES.get(task, []))
+    return list(_MOVES.get(parent, []))

@@ -20,6 +20,7 @@ from feedback.moves import move
 from feedback.moves.denoising_steps import (
     DIFFUSION,
     HELD_OUT,
+    LEADING,
     LOG_STABILISE,
     LOG_UNSTABILISE,
     LOSSES,
@@ -36,7 +37,9 @@ FIXED_SETTINGS = "return CONTRAST, PRIOR_WEIGHT"
 
 
 def _put(source: str, name: str, text: str, before: str) -> str:
-    """Replace the function `name`, or add it before the function `before`."""
+    """Replace the function `name`, or add it before the function `before`; and with it the one that they rest on."""
+    if "leading(" in text and not has_function(source, "leading"):
+        source = insert_before_function(source, before, LEADING)
     if has_function(source, name):
         return replace_function(source, name, text.strip("\n"))
     return insert_before_function(source, before, text)

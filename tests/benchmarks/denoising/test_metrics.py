@@ -127,3 +127,51 @@ def test_thinning_is_fixed_by_its_seed():
 def test_only_counts_are_thinned(bad):
     with pytest.raises(ValueError, match="integer counts"):
         metrics.thin(csr([[1, bad], [2, 3]]), np.random.default_rng(0))
+
+
+@given(counts_like(7, 5), counts_like(7, 5), counts_like(7, 5))
+def test_dense_and_sparse_predictions_score_alike(prediction, train, test):
+    assume(train.sum() and test.sum())
+    split = metrics.Thinned(csr(train), csr(test), np.ones(5, dtype=bool))
+    dense = metrics.losses(prediction.astype(np.float32), split)
+    assert metrics.losses(csr(prediction), split) == pytest.approx(dense)
+    assert metrics.losses(sparse.csc_matrix(prediction), split) == pytest.approx(dense)
+
+
+@given(counts_like(7, 5), counts_like(7, 5), st.integers(100, 2000))
+def test_the_size_of_a_block_changes_nothing(prediction, test, size):
+    whole = metrics.squared_errors(prediction, csr(test))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "BLOCK_BYTES", size // 10)
+        parts = metrics.squared_errors(prediction, csr(test))
+    assert parts[0] == pytest.approx(whole[0])
+    assert parts[1] == pytest.approx(whole[1])
+    assert parts[0].mean() == pytest.approx(parts[1].mean())
+
+
+@given(counts_like(6, 4), counts_like(6, 4))
+def test_the_mean_cell_is_scored_without_being_written_out(train, test):
+    assume(train.sum() and test.sum())
+    mean_cell = train.sum(axis=1, keepdims=True) * (train.sum(axis=0) / train.sum())
+    wanted = metrics.poisson(mean_cell, csr(train), csr(test))
+    assert metrics.poisson_of_mean_cell(csr(train), csr(test)) == pytest.approx(wanted)
+
+
+def test_combined_scores_and_margin_are_what_they_say():
+    split = metrics.Thinned(TRAIN, TEST, np.ones(3, dtype=bool))
+    found = metrics.all_metrics(PREDICTION, split)
+    assert found["combined"] == pytest.approx((found["mse_norm"] + found["poisson_norm"]) / 2)
+    published = (found["mse_norm"] + found["poisson_openproblems_norm"]) / 2
+    assert found["combined_openproblems"] == pytest.approx(published)
+    mean_cell = np.outer([5, 5], np.array([4, 2, 4]) / 10)
+    assert metrics.all_metrics(mean_cell, split)["likelihood_margin"] == pytest.approx(0)
+
+
+def test_openproblems_own_recipe_gives_the_same_numbers():
+    """Their formula line by line: `poisson_nll_loss(test, denoised)`, whose signature is (y_pred, y_true)."""
+    denoised, test = PREDICTION * TEST.sum() / TRAIN.sum(), TEST.toarray()
+    y_pred, y_true = test, denoised
+    assert metrics.poisson_openproblems(PREDICTION, TRAIN, TEST) == pytest.approx(
+        (y_pred - y_true * np.log(y_pred + 1e-6)).mean()
+    )
+    assert metrics.poisson(PREDICTION, TRAIN, TEST) == pytest.approx((denoised - test * np.log(denoised + 1e-6)).mean())
