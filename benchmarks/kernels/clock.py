@@ -1,37 +1,35 @@
 """The evaluator's side of a timed program: start it, hand it memory, and read the clock when its answer is read.
 
-Nothing the candidate says is a measurement. The clock starts before the request leaves, and stops after the outputs have
-been copied into memory of ours, so work can't be put off until after it. The inputs travel with the request,
-so work can't begin before it.
+Nothing the candidate says is a measurement. The inputs are written while the program is frozen, and the clock starts before it
+is woken, so work can't begin before it. It stops when words from all over the outputs have been read, and everything is
+copied and compared with them at once, so work can't be put off until after it.
 """
 
 from __future__ import annotations
 
-import os
 import random
+import select
 import socket
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
+import torch
 
-from benchmarks.kernels import idle, protocol
-from benchmarks.kernels.memory import Array, OutputMemory, input_memory
+from benchmarks.kernels import advice, idle, protocol
+from benchmarks.kernels.memory import THREADS
+from benchmarks.kernels.problem import Tensors
 from benchmarks.kernels.protocol import Run, TensorSpec
-from benchmarks.program import MAX_SOURCE_BYTES, verdict_of
-from benchmarks.task import Bench, Candidate, Verdict
-from sandboxes import lease
-from sandboxes.base import ExecResult, Limits, Mount, SandboxDied, SandboxError
-from sandboxes.session import Session, open_session
+from benchmarks.kernels.target import Target
+from benchmarks.program import verdict_of
+from benchmarks.task import Verdict
+from sandboxes.base import ExecResult, Limits, SandboxDied, SandboxError
+from sandboxes.session import Session
 
 HERE = Path(__file__).parent
-THREADS = 2
 ENVIRONMENT = {
     "OMP_NUM_THREADS": str(THREADS),
     "MKL_NUM_THREADS": str(THREADS),
@@ -47,8 +45,10 @@ LOAD_S = 20.0
 """Longest time to run the top level of the candidate's file, in seconds."""
 EXIT_S = 10.0
 """Longest wait, after the socket closed, for the sandbox to say how the process ended."""
-SAMPLES = 1024
-"""Elements looked at in the instant of "done"; outputs that change after it have been worked on out of time."""
+BUSY = 0.5
+"""How much slower than at its best the device may be before a block. More, and somebody is still at work on it."""
+PREPARE_S = 20.0
+"""Longest time to make the tensors of a block, in seconds."""
 
 
 class Ended(Exception):
@@ -61,39 +61,58 @@ class Ended(Exception):
 
 
 @dataclass(frozen=True)
+class Look:
+    """How far a block was at one instant."""
+
+    gone: float
+    """Share of the block's time that had gone by."""
+    begun: float
+    """Share of the slots whose outputs had been begun."""
+    ordered: bool
+    """False when a slot had been begun before one that comes before it."""
+
+
+@dataclass(frozen=True)
 class Timed:
     """One block as the evaluator saw it."""
 
     seconds: float
-    """Request sent to outputs read back, protocol included."""
-    outputs: list[dict[str, Array]]
+    """From waking the program to having glanced at its outputs, protocol included."""
+    outputs: list[Tensors]
     """Private copies of the outputs, by slot and name."""
+    claimed: float
+    """Seconds of kernel calls by the candidate's own clock. Advice."""
+    look: Look | None = None
+    """Where asked for, and where the block had not ended by then."""
+    state: dict[str, float] = field(default_factory=dict)
+    """What the device said of itself, before (`.before`) and after (`.after`) the block."""
 
 
 class Program:
     """One candidate in its sandbox, ready to be timed. After `Ended` it must not be used again."""
 
-    def __init__(self, session: Session, listener: socket.socket, source: str, limits: Limits) -> None:
+    def __init__(self, session: Session, listener: socket.socket, source: str, limits: Limits, target: Target) -> None:
         self._listener = listener
         self._limits = limits
+        self._target = target
         self._sequence = 0
         self._channel: socket.socket | None = None
         self.image = session.image_digest
         self.backend = session.backend
         self.root: int | None = None
         """Process id of the sandbox's supervisor, for `idle`; None when it isn't visible."""
+        self._frozen: list[int] | None = None
+        # Not `candidate.py`: the guest would import that instead of the loader of the same name.
+        files = {"program.py": source.encode()}
+        for name in ("guest.py", "protocol.py", *target.guest_files()):
+            files[name] = (HERE / name).read_bytes()
         try:
-            for name, text in (
-                ("guest.py", (HERE / "guest.py").read_bytes()),
-                ("protocol.py", (HERE / "protocol.py").read_bytes()),
-                # Not `candidate.py`: the guest would import that instead of the loader of the same name.
-                ("program.py", source.encode()),
-            ):
+            for name, text in files.items():
                 session.put(f"/scratch/{name}", text)
         except SandboxDied as error:
             raise SandboxError(f"sandbox died before the candidate ran: {error}") from error
-        argv = ["python3", "/scratch/guest.py", protocol.SOCKET, "/scratch/program.py"]
-        self._ending: Future[ExecResult] = session.exec_later(argv, env=ENVIRONMENT)
+        argv = ["python3", "/scratch/guest.py", protocol.SOCKET, "/scratch/program.py", target.name]
+        self._ending: Future[ExecResult] = session.exec_later([*argv, advice.form(source)], env=ENVIRONMENT)
 
     def connect(self) -> None:
         """Wait until the program is loaded. Raises Ended."""
@@ -115,46 +134,97 @@ class Program:
 
     def time(
         self,
-        slots: Sequence[Mapping[str, Array]],
+        slots: Sequence[Tensors],
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
         *,
         wall_s: float,
         rng: random.Random,
+        look_after_s: float | None = None,
     ) -> Timed:
-        """Time one block: one kernel call for each slot. Raises Ended, also when it takes longer than `wall_s`."""
-        assert self._channel is not None
-        self._sequence += 1
-        request = protocol.encode_run(Run(self._sequence, len(slots), inputs, outputs))
-        given = input_memory(slots, inputs)
-        try:
-            with OutputMemory(outputs, len(slots)) as taken:
-                stride = max(1, sum(s.items for s in outputs) * len(slots) // SAMPLES)
-                start = rng.randrange(stride)
-                begun = time.perf_counter_ns()
-                self._send(request, [given, taken.handle])
-                self._expect(
-                    protocol.done(self._sequence), time.monotonic() + wall_s, f"a launch took longer than {wall_s:g} s"
-                )
-                glimpse = taken.sample(start, stride)
-                copy = taken.read()
-                seconds = (time.perf_counter_ns() - begun) / 1e9
-                if not np.array_equal(glimpse, copy[start::stride], equal_nan=True):
-                    raise Ended(Verdict.REWARD_HACK, 'outputs changed after the kernel had said "done"')
-                return Timed(seconds, taken.slots(copy))
-        finally:
-            os.close(given)
+        """Time one block: one kernel call for each slot. Raises Ended, also when it takes longer than `wall_s`.
 
-    def _send(self, request: bytes, handles: list[int]) -> None:
+        With `look_after_s`, see after that many seconds how many slots have been begun.
+        """
+        assert self._channel is not None
+        self.thaw()
+        self._sequence += 1
+        self._listen_for_nothing()
+        with self._target.inputs(slots, inputs) as given, self._target.outputs(outputs, len(slots)) as taken:
+            self._send(
+                protocol.encode_run(Run(self._sequence, len(slots), inputs, outputs)), [given.handle, taken.handle]
+            )
+            late = f"its tensors were not ready within {PREPARE_S:g} s"
+            self._expect(protocol.prepared(self._sequence), time.monotonic() + PREPARE_S, late)
+            frozen = self.freeze()
+            taken.poison()
+            if frozen:
+                given.fill()
+            if self._target.settle()[0] > BUSY:
+                raise Ended(Verdict.REWARD_HACK, "was at work on the device before it was asked")
+            state = {f"{name}.before": value for name, value in self._target.state().items()}
+            start = rng.randrange(2**30)
+            looked: list[tuple[float, list[bool]]] = []
+            begun = time.perf_counter_ns()
+
+            def look() -> None:
+                looked.append(((time.perf_counter_ns() - begun) / 1e9, taken.started()))
+
+            if not frozen:
+                # It could be watching its memory, so the data come on its own time.
+                given.fill()
+            self.thaw()
+            self._send(protocol.go(self._sequence))
+            claimed = self._done(time.monotonic() + wall_s, wall_s, look_after_s, look)
+            glance = taken.glance(start)
+            seconds = (time.perf_counter_ns() - begun) / 1e9
+            taken.read()
+            state |= {f"{name}.after": value for name, value in self._target.state().items()}
+            if not torch.equal(glance, taken.glance_of_copy(start)):
+                raise Ended(Verdict.REWARD_HACK, 'outputs changed after the kernel had said "done"')
+            if not given.unchanged():
+                raise Ended(Verdict.INVALID, "changed its inputs, which are read-only")
+            look_at = None
+            for at, began in looked:
+                look_at = Look(at / seconds, sum(began) / len(began), began == sorted(began, reverse=True))
+            return Timed(seconds, taken.slots(), claimed, look_at, state)
+
+    def freeze(self) -> bool:
+        """Stop every process of the sandbox but the supervisor; False where that can't be done from here."""
+        self._frozen = idle.freeze(self.root) if self.root is not None else None
+        return self._frozen is not None
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        if self._frozen:
+            idle.thaw(self._frozen)
+        self._frozen = None
+
+    def _listen_for_nothing(self) -> None:
+        """A program that speaks before it is asked has an answer ready to a question it doesn't know."""
+        assert self._channel is not None
+        self._channel.settimeout(0.0)
+        try:
+            said = self._channel.recv(protocol.MAX_REPLY_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        if said:
+            raise Ended(Verdict.REWARD_HACK, "replied before it was asked")
+        self._end("closed its socket")
+
+    def _send(self, line: bytes, handles: Sequence[int] = ()) -> None:
         assert self._channel is not None
         self._channel.settimeout(1.0)
         try:
-            socket.send_fds(self._channel, [request], handles)
+            sent = socket.send_fds(self._channel, [line], list(handles)) if handles else 0
+            self._channel.sendall(line[sent:])
         except OSError:
             self._end("closed its socket")
 
-    def _expect(self, wanted: bytes, deadline: float, late: str) -> None:
-        """Read one line and insist that it is `wanted`; the bytes are the candidate's and can be anything."""
+    def _line(self, deadline: float, late: str, begins: bytes) -> bytes:
+        """Read one line that begins as it should; the bytes are the candidate's and can be anything."""
         assert self._channel is not None
         line = b""
         while not line.endswith(b"\n"):
@@ -168,8 +238,25 @@ class Program:
             if not part:
                 self._end("closed its socket")
             line += part
-            if line != wanted[: len(line)]:
+            if len(line) > protocol.MAX_REPLY_BYTES or line[: len(begins)] != begins[: len(line)]:
                 raise Ended(Verdict.INVALID, "sent something else than the reply it owed")
+        return line
+
+    def _expect(self, wanted: bytes, deadline: float, late: str) -> None:
+        """Read one line and insist that it is `wanted`."""
+        if self._line(deadline, late, wanted) != wanted:
+            raise Ended(Verdict.INVALID, "sent something else than the reply it owed")
+
+    def _done(self, deadline: float, wall_s: float, look_after_s: float | None, look: Callable[[], None]) -> float:
+        """Wait for "done", looking once on the way if asked to; returns the seconds that the candidate claims."""
+        assert self._channel is not None
+        if look_after_s is not None and not select.select([self._channel], [], [], look_after_s)[0]:
+            look()
+        line = self._line(deadline, f"a launch took longer than {wall_s:g} s", b"done %d " % self._sequence)
+        try:
+            return protocol.decode_done(line, self._sequence) / 1e9
+        except protocol.ProtocolError as error:
+            raise Ended(Verdict.INVALID, "sent something else than the reply it owed") from error
 
     def _end(self, otherwise: str) -> None:
         """Raise Ended with what the sandbox says became of the process."""
@@ -178,6 +265,8 @@ class Program:
         except NotYet:
             raise Ended(Verdict.INVALID, f"{otherwise} and went on running") from None
         except SandboxDied as error:
+            if error.outside:
+                raise SandboxError(str(error)) from error
             raise Ended(Verdict.OOM if error.oom else Verdict.CRASH, str(error)) from error
         raise Ended(*(ended or (Verdict.INVALID, otherwise)))
 
@@ -186,36 +275,3 @@ class Program:
         self._listener.close()
         if self._channel is not None:
             self._channel.close()
-
-
-@contextmanager
-def listening() -> Iterator[tuple[Path, socket.socket]]:
-    """A folder that holds nothing but a listening `clock.sock`, which any user may connect to but not replace."""
-    with tempfile.TemporaryDirectory(prefix=lease.folder_prefix()) as folder, socket.socket(socket.AF_UNIX) as listener:
-        os.chmod(folder, 0o755)
-        # A socket's path may have 107 bytes and a temporary folder's can be longer, so name it by descriptor.
-        handle = os.open(folder, os.O_PATH)
-        try:
-            listener.bind(f"/proc/self/fd/{handle}/clock.sock")
-        finally:
-            os.close(handle)
-        os.chmod(f"{folder}/clock.sock", 0o666)
-        listener.listen(1)
-        yield Path(folder), listener
-
-
-@contextmanager
-def program(candidate: Candidate, image: str, limits: Limits, bench: Bench) -> Iterator[Program]:
-    """Start a candidate in a fresh sandbox. It isn't loaded yet (`connect`), so that several can load at once.
-
-    Raises Ended for a source that is too large, SandboxError for a fault of ours.
-    """
-    if len(candidate.source.encode(errors="replace")) > MAX_SOURCE_BYTES:
-        raise Ended(Verdict.INVALID, f"source is larger than {MAX_SOURCE_BYTES} bytes")
-    with ExitStack() as stack:
-        folder, listener = stack.enter_context(listening())
-        mount = Mount(folder, str(Path(protocol.SOCKET).parent))
-        session = stack.enter_context(open_session(bench.sandboxes, image, limits, [mount]))
-        running = Program(session, listener, candidate.source, limits)
-        stack.callback(running.close)
-        yield running

@@ -1,13 +1,16 @@
-"""CPU time of the sandboxes, read from the kernel's books outside them.
+"""Who works when it is not their turn: programs are frozen outside their turns, and their CPU time is read.
 
-A program could make its rivals look slow instead of being quick: a thread that burns CPU while another program, or the
-reference, is being timed. So every sandbox's CPU time is read between turns, and a program that works out of
-turn is caught. Linux only; where /proc hides a process there is nothing to read and nothing is claimed.
+A program could make its rivals look slow instead of being quick: a thread that burns CPU, memory bandwidth or cache while
+another program, or the reference, is being timed. So a sandbox is stopped (SIGSTOP, sent from outside, which nothing
+inside can hold off) while others have their turn. What it does right after its own turn, when all its work should be done,
+is read from the kernel's books, so that one that tries is caught and not only held. Linux only; where /proc hides a process or
+signals may not be sent there is nothing to read or to stop, and nothing is claimed.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 from collections.abc import Iterable
@@ -15,6 +18,10 @@ from pathlib import Path
 
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
+AWAKE = "RSI"
+"""State letters of threads that have not yet taken a SIGSTOP. One that waits for a disk (D) takes it before it runs again."""
+FREEZE_ROUNDS = 50
+"""Looks at a process tree before it counts as one that can't be stopped (a fork bomb, held back by its process limit)."""
 
 
 def peer_pid(connection: socket.socket) -> int | None:
@@ -40,20 +47,79 @@ def _processes() -> dict[int, tuple[int, float]]:
     return found
 
 
-def sandbox_root(guest: int) -> int:
-    """The supervisor that started a guest. It adopts what the guest leaves behind, so its tree is the whole sandbox."""
+def sandbox_root(guest: int) -> int | None:
+    """The supervisor that started a guest; None when it isn't visible. It adopts what the guest leaves behind, so what is
+    below it is the whole sandbox."""  # fmt: skip
     parent = _processes().get(guest, (0, 0.0))[0]
-    return guest if parent in (0, 1, os.getpid()) else parent
+    return None if parent in (0, 1, os.getpid()) else parent
+
+
+def _tree(root: int, processes: dict[int, tuple[int, float]]) -> set[int]:
+    """A process and all that descend from it."""
+    children: dict[int, list[int]] = {}
+    for pid, (parent, _) in processes.items():
+        children.setdefault(parent, []).append(pid)
+    found, waiting = set(), [root]
+    while waiting:
+        pid = waiting.pop()
+        if pid in processes and pid not in found:
+            found.add(pid)
+            waiting += children.get(pid, [])
+    return found
 
 
 def cpu_seconds(roots: Iterable[int]) -> dict[int, float]:
     """CPU time so far, in seconds, of the process tree under each root; a root that is gone is left out."""
     processes = _processes()
-    children: dict[int, list[int]] = {}
-    for pid, (parent, _) in processes.items():
-        children.setdefault(parent, []).append(pid)
+    return {
+        root: sum(processes[pid][1] for pid in _tree(root, processes)) for root in roots if root in processes
+    }  # fmt: skip
 
-    def tree(pid: int) -> float:
-        return processes[pid][1] + sum(tree(child) for child in children.get(pid, []))
 
-    return {root: tree(root) for root in roots if root in processes}
+def freeze(root: int) -> list[int] | None:
+    """Stop everything below a sandbox's supervisor; returns what that is, or None when something can't be stopped by us.
+
+    Looked at again until nothing new was found running, because a process may fork while its siblings are being stopped.
+    """
+    told: set[int] = set()
+    for _ in range(FREEZE_ROUNDS):
+        below = _tree(root, _processes()) - {root}
+        awake = {pid for pid in below if pid not in told or _awake(pid)}
+        if not awake:
+            return sorted(below)
+        if not _signal(awake, signal.SIGSTOP):
+            return None
+        told |= awake
+    return None
+
+
+def _awake(pid: int) -> bool:
+    """Whether any thread could run. A process says only its first thread's state, and that one may have ended before the others."""
+    try:
+        threads = os.listdir(PROC / str(pid) / "task")
+        states = [(PROC / str(pid) / "task" / thread / "stat").read_text(errors="replace") for thread in threads]
+    except OSError:  # It ended meanwhile, or a thread of it did: the next look will tell.
+        return (PROC / str(pid)).exists()
+    return any(text[text.rindex(")") + 2] in AWAKE for text in states)
+
+
+def thaw(pids: Iterable[int]) -> None:
+    """Let go on what `freeze` stopped. Quick: nothing is looked up, because what is stopped can't have forked."""
+    _signal(pids, signal.SIGCONT)
+
+
+def kill(root: int) -> None:
+    """End everything below a sandbox's supervisor, frozen or not."""
+    _signal(_tree(root, _processes()) - {root}, signal.SIGKILL)
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> bool:
+    allowed = True
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+        except PermissionError:
+            allowed = False
+    return allowed

@@ -1,9 +1,9 @@
-"""Memory that the evaluator owns and a candidate may touch only as far as the evaluator says.
+"""Memory that the evaluator owns and a candidate may touch only as far as the evaluator says: on a CPU.
 
-Both kinds are anonymous files (`memfd_create`) whose descriptors travel with the request, so a candidate has no path to
-unlink or replace, and sees no input before the clock runs. Seals do the rest, and no process can lift a seal:
-inputs can't be written by anyone, and outputs can't change size (a file that shrinks under a map ends the
-reader with SIGBUS).
+Both kinds are anonymous files (`memfd_create`) whose descriptors travel over the socket, so a candidate has no path to
+unlink or replace. They are empty when it gets them, and are filled while it is frozen. Seals do the rest, and no process can
+lift a seal: inputs can't be written by anyone but through the map that we made first, and outputs can't change size (a file that
+shrinks under a map ends the reader with SIGBUS). The same on a GPU is `cuda.py`.
 """
 
 from __future__ import annotations
@@ -11,55 +11,87 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from collections.abc import Mapping, Sequence
-from types import TracebackType
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
+import torch
+from torch import Tensor
 
+from benchmarks.kernels.problem import Device, Tensors
 from benchmarks.kernels.protocol import TensorSpec, placement
+from benchmarks.kernels.roofline import Roofline
 
-Array = npt.NDArray[np.float32]
-POISON = np.float32(np.nan)
-"""What an output holds before the kernel runs. NaN never passes a check, so memory left alone is a wrong answer."""
+THREADS = 2
+"""Of a candidate, and of our measurement of the machine."""
+F_SEAL_FUTURE_WRITE = 0x0010
+"""Linux 5.1: nobody can write or map for writing from now on; maps that are there already stay as they are."""
+GLANCE = 1024
+"""Words looked at in the instant of "done"; outputs that change after it have been worked on out of time."""
 
 
-def input_memory(slots: Sequence[Mapping[str, Array]], specs: tuple[TensorSpec, ...]) -> int:
-    """A sealed, unwritable anonymous file with one array for every slot and spec. The caller closes the descriptor.
+def poison(dtype: torch.dtype) -> float:
+    """What an output holds before the kernel runs: NaN, which passes no check, or the least value of an integer dtype.
 
-    Raises ValueError when an array has not the shape its spec says.
+    The least integer can be a right answer for single elements (int8), never for a whole output of a task here.
     """
-    offsets, size = placement(specs, len(slots))
-    handle = os.memfd_create("ratchet-inputs", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        os.ftruncate(handle, size)
-        for arrays, places in zip(slots, offsets, strict=True):
-            for spec in specs:
-                array = np.ascontiguousarray(arrays[spec.name], dtype=np.float32)
-                if array.shape != spec.shape:
-                    raise ValueError(f"{spec.name} has shape {array.shape}, not {spec.shape}")
-                _write_all(handle, array, places[spec.name])
-        fcntl.fcntl(
-            handle,
-            fcntl.F_ADD_SEALS,
-            fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL,
-        )
-    except BaseException:
-        os.close(handle)
-        raise
-    return handle
+    return float("nan") if dtype.is_floating_point else torch.iinfo(dtype).min
 
 
-def _write_all(handle: int, array: Array, offset: int) -> None:
-    data = memoryview(array.data).cast("B")
-    while data:
-        written = os.pwrite(handle, data, offset)
-        data, offset = data[written:], offset + written
+def view(memory: Tensor, spec: TensorSpec, offset: int) -> Tensor:
+    """The tensor of a spec at an offset in a vector of bytes, without a copy."""
+    return memory[offset : offset + spec.bytes].view(getattr(torch, spec.dtype)).view(spec.shape)
 
 
-class OutputMemory:
-    """Poisoned output slots. The candidate writes them through its own map of `handle`; we read them here."""
+def checked(tensor: Tensor, spec: TensorSpec) -> Tensor:
+    """The tensor, contiguous. Raises ValueError when its shape or dtype is not the spec's."""
+    if tuple(tensor.shape) != spec.shape:
+        raise ValueError(f"{spec.name} has shape {tuple(tensor.shape)}, not {spec.shape}")
+    if tensor.dtype != getattr(torch, spec.dtype):
+        raise ValueError(f"{spec.name} has dtype {tensor.dtype}, not {spec.dtype}")
+    return tensor.contiguous()
+
+
+class HostInputs:
+    """An anonymous file with one tensor for every slot and spec, sealed against every write but through our own map."""
+
+    def __init__(self, slots: Sequence[Tensors], specs: tuple[TensorSpec, ...]) -> None:
+        offsets, size = placement(specs, len(slots))
+        self._places = [
+            (checked(tensors[spec.name], spec), spec, places[spec.name])
+            for tensors, places in zip(slots, offsets, strict=True)
+            for spec in specs
+        ]
+        self.handle = os.memfd_create("ratchet-inputs", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(self.handle, size)
+            self._map = mmap.mmap(self.handle, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+            seals = F_SEAL_FUTURE_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+            fcntl.fcntl(self.handle, fcntl.F_ADD_SEALS, seals)
+        except BaseException:
+            os.close(self.handle)
+            raise
+
+    def fill(self) -> None:
+        """See `target.Inputs`."""
+        memory = torch.from_numpy(np.frombuffer(self._map, dtype=np.uint8))
+        for tensor, spec, place in self._places:
+            view(memory, spec, place).copy_(tensor)
+
+    def unchanged(self) -> bool:
+        """The seal saw to it."""
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._map.close()
+        os.close(self.handle)
+
+
+class HostOutputs:
+    """Output slots. The candidate writes them through its own map of `handle`; we read them here."""
 
     def __init__(self, specs: tuple[TensorSpec, ...], slots: int) -> None:
         self._specs = specs
@@ -68,38 +100,82 @@ class OutputMemory:
         os.ftruncate(self.handle, size)
         fcntl.fcntl(self.handle, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         self._map = mmap.mmap(self.handle, size)
-        self._all: Array = np.frombuffer(self._map, dtype=np.float32)
-        self._all[:] = POISON
+        self._all = np.frombuffer(self._map, dtype=np.uint8)
+        self.poison()
+        last = specs[-1]
+        item = last.bytes // last.items
+        # Where each slot's last tensor has its middle element, and what that holds as long as nobody wrote it.
+        self._middles = [places[last.name] + last.items // 2 * item for places in self._offsets]
+        self._item = item
+        self._unwritten = bytes(self._all[self._middles[0] : self._middles[0] + item])
         # Touched here, so that reading back costs a copy and no page faults.
-        self._copy: Array = np.zeros_like(self._all)
-        self._copy[:] = 0
+        self._copy = np.full_like(self._all, 1)
+        self._words = self._all.view(np.uint64)
+        self._stride = max(1, self._words.size // GLANCE)
 
-    def sample(self, start: int, stride: int) -> Array:
-        """A copy of every `stride`-th element from `start` on, quick enough to be taken at the instant of "done"."""
-        return self._all[start::stride].copy()
+    def poison(self) -> None:
+        """See `target.Outputs`."""
+        memory = torch.from_numpy(self._all)
+        for places in self._offsets:
+            for spec in self._specs:
+                view(memory, spec, places[spec.name]).fill_(poison(getattr(torch, spec.dtype)))
 
-    def read(self) -> Array:
-        """Copy the whole memory: from here on, nothing a candidate does can change what is checked. Call it once."""
+    def glance(self, start: int) -> Tensor:
+        """See `target.Outputs`."""
+        return torch.from_numpy(self._words[start % self._stride :: self._stride].copy())
+
+    def read(self) -> None:
+        """See `target.Outputs`. From here on, nothing a candidate does can change what is checked."""
         np.copyto(self._copy, self._all)
-        return self._copy
 
-    def slots(self, copy: Array) -> list[dict[str, Array]]:
-        """The tensors of every slot by name, as views of a copy made by `read`."""
-        return [
-            {s.name: copy[places[s.name] // 4 : places[s.name] // 4 + s.items].reshape(s.shape) for s in self._specs}
-            for places in self._offsets
-        ]
+    def glance_of_copy(self, start: int) -> Tensor:
+        """See `target.Outputs`."""
+        return torch.from_numpy(self._copy.view(np.uint64)[start % self._stride :: self._stride].copy())
 
-    def close(self) -> None:
-        """Let go of the memory; a candidate that kept its own map keeps only that."""
-        self._all = np.empty(0, dtype=np.float32)
-        self._map.close()
-        os.close(self.handle)
+    def started(self) -> list[bool]:
+        """See `target.Outputs`."""
+        return [self._map[at : at + self._item] != self._unwritten for at in reversed(self._middles)][::-1]
+
+    def slots(self) -> list[Tensors]:
+        """See `target.Outputs`; views of the copy."""
+        copy = torch.from_numpy(self._copy)
+        return [{s.name: view(copy, s, places[s.name]) for s in self._specs} for places in self._offsets]
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def __exit__(self, *error: object) -> None:
+        """Let go of the memory; a candidate that kept its own map keeps only that."""
+        self._all = self._words = np.empty(0, dtype=np.uint8)
+        self._map.close()
+        os.close(self.handle)
+
+
+class Host:
+    """The CPU as a `target.Target`."""
+
+    name: Device = "cpu"
+
+    def inputs(self, slots: Sequence[Tensors], specs: tuple[TensorSpec, ...]) -> HostInputs:
+        """See `target.Target`."""
+        return HostInputs(slots, specs)
+
+    def outputs(self, specs: tuple[TensorSpec, ...], slots: int) -> HostOutputs:
+        """See `target.Target`."""
+        return HostOutputs(specs, slots)
+
+    def settle(self) -> tuple[float, float]:
+        """Other programs are frozen (`idle`) and inputs come into being for each block: there is nothing to wait for."""
+        return 0.0, 0.0
+
+    def state(self) -> dict[str, float]:
+        """Nothing that a virtual machine would tell the truth about."""
+        return {}
+
+    def roofline(self, narrowest: str) -> Roofline:
+        """See `target.Target`."""
+        return Roofline(THREADS, narrowest)
+
+    def guest_files(self) -> tuple[str, ...]:
+        """The host's memory needs nothing beside the guest."""
+        return ()

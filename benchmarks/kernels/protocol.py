@@ -3,9 +3,14 @@
 Both sides import this file: the evaluator as `benchmarks.kernels.protocol`, the guest as a copy beside it in the
 sandbox. So it needs Python 3.11 and the standard library, nothing else.
 
-    guest      -> "ready\n"             the candidate is loaded
-    evaluator  -> one JSON line (`Run`) with two file descriptors: inputs (sealed, read-only) and outputs
-    guest      -> "done <sequence>\n"   every slot's kernel call has returned
+    guest      -> "ready\n"                  the candidate is loaded
+    evaluator  -> one JSON line (`Run`) with two file descriptors: memory of the next block, inputs and outputs, no data yet
+    guest      -> "prepared <sequence>\n"    it is mapped and the tensors are made; now the sandbox is frozen and filled
+    evaluator  -> "run <sequence>\n"         the clock runs, the sandbox is awake, the data are there
+    guest      -> "done <sequence> <ns>\n"   every slot's kernel call has returned; nanoseconds by its own clock
+
+Maps and tensors take time that a candidate could save and an empty kernel could not, so they are made before the clock runs.
+What is left in the timed window is one message each way.
 
 The evaluator ends the session by closing the socket. Anything else on the wire is a broken contract.
 """
@@ -21,7 +26,8 @@ ALIGNMENT = 64
 """Bytes. A cache line, and the widest vector register."""
 SLOT_ALIGNMENT = 4096
 """Bytes. Slots start on a page of their own, so that no slot's page brings in another's data."""
-ITEM_BYTES = {"float32": 4}
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1, "int32": 4, "int64": 8}
+"""The dtypes of the wire, by torch's names, and the size of one element."""
 MAX_RANK = 8
 
 
@@ -129,6 +135,24 @@ def decode_run(line: bytes) -> Run:
     )
 
 
-def done(sequence: int) -> bytes:
-    """The only reply to the run of that number."""
-    return f"done {sequence}\n".encode()
+def prepared(sequence: int) -> bytes:
+    """The guest's word that it is ready for the run of that number."""
+    return f"prepared {sequence}\n".encode()
+
+
+def go(sequence: int) -> bytes:
+    """The evaluator's word that the clock runs."""
+    return f"run {sequence}\n".encode()
+
+
+def done(sequence: int, nanoseconds: int) -> bytes:
+    """The reply to the run of that number. The time is the guest's own, which is advice and never a measurement."""
+    return f"done {sequence} {nanoseconds}\n".encode()
+
+
+def decode_done(line: bytes, sequence: int) -> int:
+    """Nanoseconds of a reply to the run of that number. Raises ProtocolError for anything that `done` would not write."""
+    head, _, digits = line.removesuffix(b"\n").rpartition(b" ")
+    if head != b"done %d" % sequence or not line.endswith(b"\n") or not (digits.isdigit() and len(digits) <= 18):
+        raise ProtocolError("not the reply that was owed")
+    return int(digits)

@@ -1,53 +1,48 @@
 """Time several programs in one run, block by block in random order, beside the plain program and an empty kernel.
 
 What drifts (clock speed, neighbours, temperature) then drifts for all of them, and a ratio within one block keeps out
-of it. Every output, timed or not, is checked in float64 before its time counts.
+of it. Every output of every launch, timed or not, is checked in float64 before its time counts.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Generic
 
 import numpy as np
 
-from benchmarks.kernels import idle
-from benchmarks.kernels.clock import Ended, Program, program
-from benchmarks.kernels.memory import Array
-from benchmarks.kernels.problem import Doubles, Problem, S, mistake
+from benchmarks.kernels import bootstrap, idle
+from benchmarks.kernels.clock import BUSY, Ended, Look, Program, Timed
+from benchmarks.kernels.opening import program
+from benchmarks.kernels.plan import Plan, Schedule
+from benchmarks.kernels.problem import Doubles, Problem, S, Tensors, mistake
+from benchmarks.kernels.target import Target
 from benchmarks.task import Bench, Candidate, Split, Verdict
 from sandboxes.base import Limits, SandboxError
 
 EMPTY = "def kernel(*arguments):\n    return None\n"
 """Does nothing: its time is the protocol's own cost."""
-FIRST_S = 10.0
-"""Longest first launches, in seconds: libraries load and threads start in them."""
 SLOWEST = 20.0
 """A launch that takes this many times the plain program's time ends the candidate, so that it can't hold up a run."""
 IDLE_SHARE = 0.1
-"""CPU time out of turn, as a share of the others' time, that is taken for housekeeping."""
+"""CPU time after its turn, as a share of the time it was watched, that is taken for housekeeping."""
 IDLE_S = 0.1
-"""CPU time out of turn, in seconds, that is taken for housekeeping whatever the share (the kernel counts in ticks)."""
+"""CPU time after its turn, in seconds, that is taken for housekeeping whatever the share (the kernel counts in ticks)."""
+PILOTS = 1, 4, 16
+"""Launches in blocks of the plain program alone, after the warm-ups, from which the number of launches is planned. The first
+launch of a block finds cold caches and sleeping threads, so short ones are looked at several at a time."""
+WATCH_S = 0.005
+"""Shortest time that a program is watched after its turn, before it is frozen."""
+SEVERAL = 4
+"""Launches in a block from which on we look, once and at a random instant, which slots have been begun."""
 
-
-@dataclass(frozen=True)
-class Plan:
-    """How often each shape is run."""
-
-    blocks: int
-    """Timed blocks of each shape."""
-    warmups: int = 1
-    """Blocks before them; checked like any other, not timed."""
-    launches: int = 1
-    """Kernel calls in a block. More than one where a launch is shorter than the protocol's cost."""
-
-
-FULL = Plan(blocks=12)
-QUICK = Plan(blocks=4)
+LOOK_WHEN = 0.25, 0.75
+"""Earliest and latest time of that look, as a share of a typical block."""
 
 
 @dataclass
@@ -59,10 +54,18 @@ class Entrant:
     ended: Ended | None = None
     seconds: dict[str, list[float]] = field(default_factory=dict)
     """Raw block times by shape, protocol included."""
+    claimed: dict[str, list[float]] = field(default_factory=dict)
+    """The same blocks by the program's own clock. Advice."""
+    looks: list[Look] = field(default_factory=list)
+    """Into running blocks of several launches."""
+    states: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    """What the device said of itself around each block."""
     idle_cpu_s: float = 0.0
-    """CPU time spent while others were being timed."""
-    others_s: float = 0.0
-    """How long others were being timed."""
+    """CPU time spent after its turns, when all its work should have been done."""
+    watched_s: float = 0.0
+    """How long it was watched for that."""
+    frozen: bool = True
+    """False when it couldn't be stopped while others were being timed."""
 
     @property
     def running(self) -> bool:
@@ -75,85 +78,155 @@ class Block(Generic[S]):
     """The inputs of one block and their answers, the same for every program of the run."""
 
     shape: S
-    index: int
-    """Below zero for blocks that are checked and not timed."""
-    slots: list[dict[str, Array]]
-    answers: list[dict[str, Doubles]]
+    timed: bool
+    slots: list[Tensors]
+    answers: list[Tensors]
 
 
 class Run(Generic[S]):
     """One run: the entrants, interleaved. Use `run`."""
 
-    def __init__(self, problem: Problem[S], plan: Plan, seed: int) -> None:
-        self._problem, self._plan, self._seed = problem, plan, seed
+    def __init__(
+        self,
+        problem: Problem[S],
+        split: Split,
+        plan: Plan,
+        seed: int,
+        target: Target,
+        schedule: Schedule | None = None,
+    ) -> None:
+        self._problem, self._plan, self._seed, self._target = problem, plan, seed, target
+        self._given = schedule
+        self.shapes = problem.shapes(split, target.name)
         self._order = random.Random(seed)
+        self._serial = 0
+        self._pilot: dict[str, float] = {}
+        self.launches: dict[str, int] = dict(schedule.launches) if schedule else {}
+        self.roofline = target.roofline(problem.narrowest)
         self.plain = Entrant(Candidate(source=problem.plain, name="plain"))
         self.empty = Entrant(Candidate(source=EMPTY, name="empty"))
+        self.rounds = 0
 
-    def blocks(self, split: Split) -> Iterator[Block[S]]:
-        """Untimed shapes, warm-ups, then the timed blocks, shape by shape within a round. Inputs depend on the seed."""
-        shapes = self._problem.shapes(split)
-        plan = [(shape, -1) for shape in self._problem.checks()]
-        plan += [(shape, -1) for shape in shapes for _ in range(self._plan.warmups)]
-        plan += [(shape, index) for index in range(self._plan.blocks) for shape in shapes]
-        for serial, (shape, index) in enumerate(plan):
-            rng = np.random.default_rng([self._seed, serial])
-            slots = [self._problem.inputs(shape, rng) for _ in range(self._plan.launches)]
-            yield Block(shape, index, slots, [self._problem.reference(shape, slot) for slot in slots])
+    @property
+    def schedule(self) -> Schedule:
+        """What this run did, for later runs to repeat."""
+        return Schedule(self.launches, self.rounds)
+
+    def _block(self, shape: S, *, timed: bool, launches: int = 1) -> Block[S]:
+        """Draw a block's inputs, which depend on the seed and on how many blocks there were, and compute its answers."""
+        self._serial += 1
+        rng = np.random.default_rng([self._seed, self._serial])
+        slots = [self._problem.inputs(shape, rng, self._target.name) for _ in range(launches)]
+        return Block(shape, timed, slots, [self._problem.reference(shape, slot) for slot in slots])
 
     def _turn(self, entrant: Entrant, block: Block[S]) -> None:
         """Run, check and time one block of one entrant. Raises Ended."""
         assert entrant.program is not None
-        known = self.plain.seconds.get(block.shape.key)
-        wall_s = FIRST_S if not known else 1.0 + SLOWEST * float(np.median(known))
+        key = block.shape.key
+        wall_s, look_after_s = self._plan.first_s, None
+        if known := self.plain.seconds.get(key):
+            wall_s = 1.0 + SLOWEST * float(np.median(known))
+        if len(block.slots) >= SEVERAL and (own := entrant.seconds.get(key)):
+            look_after_s = self._order.uniform(*LOOK_WHEN) * float(np.median(own))
         timed = entrant.program.time(
-            block.slots, block.shape.inputs, block.shape.outputs, wall_s=wall_s, rng=self._order
-        )
+            block.slots, block.shape.inputs, block.shape.outputs, wall_s=wall_s, rng=self._order,
+            look_after_s=look_after_s,
+        )  # fmt: skip
+        since, cpu = time.monotonic(), self._cpu_seconds(entrant)
         if entrant is not self.empty:
             for outputs, answer in zip(timed.outputs, block.answers, strict=True):
                 wrong = mistake(self._problem, outputs, answer)
                 if wrong is not None:
-                    raise Ended(Verdict.WRONG, f"{block.shape.key}: {wrong}")
-        if block.index >= 0:
-            entrant.seconds.setdefault(block.shape.key, []).append(timed.seconds)
+                    raise Ended(Verdict.WRONG, f"{key}: {wrong}")
+        self._note(entrant, block, timed)
+        time.sleep(max(0.0, WATCH_S - (time.monotonic() - since)))
+        entrant.idle_cpu_s += self._cpu_seconds(entrant) - cpu
+        entrant.watched_s += time.monotonic() - since
+        if entrant.idle_cpu_s > IDLE_S + IDLE_SHARE * entrant.watched_s:
+            used = f"{entrant.idle_cpu_s:.2f} s of CPU in the {entrant.watched_s:.2f} s after its turns"
+            raise Ended(Verdict.REWARD_HACK, f"worked when its work was done: used {used}")
+
+    def _note(self, entrant: Entrant, block: Block[S], timed: Timed) -> None:
+        if not block.timed:
+            if entrant is self.plain:
+                # A launch's length, to plan by. This program is ours, so its own clock may be believed.
+                known = self._pilot.get(block.shape.key, math.inf)
+                self._pilot[block.shape.key] = min(known, timed.claimed / len(block.slots))
+            return
+        key = block.shape.key
+        entrant.seconds.setdefault(key, []).append(timed.seconds)
+        entrant.claimed.setdefault(key, []).append(timed.claimed)
+        entrant.states.setdefault(key, []).append(timed.state)
+        if timed.look is not None:
+            entrant.looks.append(timed.look)
+
+    def _cpu_seconds(self, entrant: Entrant) -> float:
+        root = entrant.program.root if entrant.program else None
+        return idle.cpu_seconds([root]).get(root, 0.0) if root is not None else 0.0
+
+    def _freeze(self, entrant: Entrant) -> None:
+        if entrant.program is not None:
+            entrant.frozen &= entrant.program.freeze()
 
     def _play(self, entrants: list[Entrant], block: Block[S]) -> None:
-        """Give every running entrant its turn at a block, in random order, and see who works out of turn."""
-        roots = {e.program.root: e for e in entrants if e.running and e.program and e.program.root is not None}
-        before, since = idle.cpu_seconds(roots), time.monotonic()
+        """Give every running entrant its turn at a block, in random order; the others are frozen meanwhile."""
         for entrant in self._order.sample(entrants, len(entrants)):
             if not entrant.running:
                 continue
+            assert entrant.program is not None
             try:
                 self._turn(entrant, block)
             except Ended as ended:
                 entrant.ended = ended
-            after, now = idle.cpu_seconds(roots), time.monotonic()
-            for root, other in roots.items():
-                if other is not entrant and root in before and root in after:
-                    other.idle_cpu_s += after[root] - before[root]
-                    other.others_s += now - since
-            before, since = after, now
-        for entrant in entrants:
-            if entrant.running and entrant.idle_cpu_s > IDLE_S + IDLE_SHARE * entrant.others_s:
-                entrant.ended = Ended(
-                    Verdict.REWARD_HACK,
-                    f"used {entrant.idle_cpu_s:.2f} s of CPU in {entrant.others_s:.2f} s that belonged to others",
-                )
+            self._freeze(entrant)
+            if entrant.running and (busy := self._target.settle()[0]) > BUSY:
+                reason = f"left work running on the device, which was {1 + busy:.1f} times slower than idle"
+                entrant.ended = Ended(Verdict.REWARD_HACK, reason)
+            if not entrant.running and entrant.program.root is not None:
+                # Frozen processes still hold memory, and their work on a device goes on.
+                idle.kill(entrant.program.root)
 
-    def run(
-        self, candidates: Sequence[Candidate], split: Split, bench: Bench, image: str, limits: Limits
-    ) -> list[Entrant]:
+    def logs(self, entrant: Entrant) -> dict[str, Doubles]:
+        """Natural logarithms of plain time over the entrant's time by shape and block, the protocol's cost taken off.
+
+        Single blocks are kept at or above the floor, so that one lucky subtraction can't become an enormous logarithm.
+        """
+        found = {}
+        for shape in self.shapes:
+            own, plain = (self.launch_seconds(e, shape) for e in (entrant, self.plain))
+            found[shape.key] = np.log(plain / own)
+        return found
+
+    def launch_seconds(self, entrant: Entrant, shape: S) -> Doubles:
+        """Seconds of a launch by block, protocol off, at or above the floor."""
+        protocol = float(np.median(self.empty.seconds[shape.key]))
+        blocks = (np.array(entrant.seconds[shape.key]) - protocol) / self.launches[shape.key]
+        return np.maximum(blocks, self.roofline.floor(shape))
+
+    def _enough(self, candidates: list[Entrant], since: float) -> bool:
+        if self._given is not None:
+            return self.rounds >= self._given.rounds
+        if self.rounds >= self._plan.most:
+            return True
+        if self.rounds < self._plan.least:
+            return False
+        if time.monotonic() - since > self._plan.seconds:
+            return True
+        return all(bootstrap.settled(self.logs(e), self._plan.precision) for e in candidates if e.running)
+
+    def run(self, candidates: Sequence[Candidate], bench: Bench, image: str, limits: Limits) -> list[Entrant]:
         """Race the candidates; each comes back with its times or with what ended it.
 
         Raises SandboxError when the plain program or the empty kernel fails: then the machine is at fault.
         """
         ours = [self.plain, self.empty]
         entrants = [*ours, *(Entrant(candidate) for candidate in candidates)]
+        theirs = entrants[len(ours) :]
         with ExitStack() as stack:
             for entrant in entrants:
                 try:
-                    entrant.program = stack.enter_context(program(entrant.candidate, image, limits, bench))
+                    opened = program(entrant.candidate, image, limits, bench, self._target)
+                    entrant.program = stack.enter_context(opened)
                 except Ended as ended:
                     entrant.ended = ended
             for entrant in entrants:
@@ -162,14 +235,41 @@ class Run(Generic[S]):
                         entrant.program.connect()
                 except Ended as ended:
                     entrant.ended = ended
-            for block in self.blocks(split):
+            for entrant in entrants:
+                self._freeze(entrant)
+
+            def play(block: Block[S], who: list[Entrant] = entrants) -> bool:
+                if any(e.running for e in theirs):
+                    self._play(who, block)
                 for entrant in ours:
                     if entrant.ended is not None:
                         reason = f"{entrant.ended.verdict}: {entrant.ended.reason}"
                         raise SandboxError(f"the {entrant.candidate.name} kernel failed ({reason})")
-                if not any(e.running for e in entrants[len(ours) :]):
-                    break
-                if block.index >= 0:
-                    bench.progress(f"{block.shape.key}, block {block.index + 1} of {self._plan.blocks}")
-                self._play(entrants, block)
-        return entrants[len(ours) :]
+                return any(e.running for e in theirs)
+
+            self._rounds(play, theirs, bench)
+        return theirs
+
+    def _rounds(self, play: Callable[..., bool], theirs: list[Entrant], bench: Bench) -> None:
+        """Untimed shapes, warm-ups, then rounds of one timed block of each shape until it is enough."""
+        for shape in self._problem.checks(self._target.name):
+            if not play(self._block(shape, timed=False)):
+                return
+        for shape in self.shapes:
+            for _ in range(self._plan.warmups):
+                if not play(self._block(shape, timed=False)):
+                    return
+            for launches in PILOTS:
+                if launches <= self._plan.launches(shape, self._pilot[shape.key]):
+                    play(self._block(shape, timed=False, launches=launches), [self.plain])
+            self.launches.setdefault(shape.key, self._plan.launches(shape, self._pilot[shape.key]))
+        largest = max(shape.bytes for shape in self.shapes)
+        self.roofline.measure(largest)
+        since = time.monotonic()
+        while not self._enough(theirs, since):
+            for shape in self.shapes:
+                bench.progress(f"{shape.key}, block {self.rounds + 1} of at most {self._plan.most}")
+                if not play(self._block(shape, timed=True, launches=self.launches[shape.key])):
+                    return
+            self.rounds += 1
+        self.roofline.measure(largest)

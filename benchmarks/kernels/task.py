@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Generic, Self
 
 import numpy as np
 
-from benchmarks.kernels.clock import THREADS
-from benchmarks.kernels.problem import Doubles, Problem, S, peak_flops
-from benchmarks.kernels.rounds import FULL, QUICK, Entrant, Plan, Run
+from benchmarks.kernels import bootstrap
+from benchmarks.kernels.advice import advice
+from benchmarks.kernels.memory import Host
+from benchmarks.kernels.plan import FULL, QUICK, Schedule
+from benchmarks.kernels.problem import Device, Doubles, Problem, S
+from benchmarks.kernels.rounds import Entrant, Run
+from benchmarks.kernels.target import Target
+from benchmarks.kernels.verdict import suspicion
 from benchmarks.task import Bench, Candidate, Direction, Metric, Score, Split, Task, Verdict
-from results.stats import bootstrap_mean
 from sandboxes.base import MIB, Limits
 
 TOGETHER = 5
 """Candidates in one run. Each holds a sandbox with a loaded torch for as long as the run takes."""
+
+
+CUDA_LIMITS = Limits(memory_bytes=24 * 1024 * MIB, cpus=2.0, wall_s=1800.0, scratch_bytes=4096 * MIB, gpus=1)
+"""Host memory: a CUDA context maps several gigabytes of libraries, and compilers keep their results in scratch space."""
 
 
 class KernelTask(Task, Generic[S]):
@@ -26,94 +35,112 @@ class KernelTask(Task, Generic[S]):
     problem: Problem[S]
     metric = Metric("speedup", "x over the plain program", Direction.UP, log_units=True)
     image = "kernels"
-    limits = Limits(memory_bytes=1536 * MIB, cpus=float(THREADS), wall_s=900.0, scratch_bytes=256 * MIB)
+    limits = Limits(memory_bytes=1536 * MIB, cpus=2.0, wall_s=900.0, scratch_bytes=256 * MIB)
+
+    device: Device = "cpu"
+
+    @cached_property
+    def target(self) -> Target:
+        """The device that the kernels run on. Raises UserError where it isn't here."""
+        if self.device == "cpu":
+            return Host()
+        from benchmarks.kernels.cuda import Cuda
+
+        return Cuda()
+
+    def on(self, device: Device) -> Self:
+        """The same task on another device: its shapes there, its memory, a sandbox that sees a GPU."""
+        other = copy.copy(self)
+        other.__dict__.pop("target", None)
+        other.device = device
+        if device == "cuda":
+            other.image, other.limits = "kernels-cuda", CUDA_LIMITS
+        return other
 
     def score(self, candidates: Sequence[Candidate], split: Split, seed: int, bench: Bench) -> list[Score]:
-        """Race the candidates, a few at a time, all on the same inputs. See `Task.score`."""
+        """Race the candidates, a few at a time, all on inputs of one seed. See `Task.score`.
+
+        The first few decide how many blocks there are; the others get as many, so that any two can be paired.
+        """
+        plan, target = QUICK if bench.quick else FULL, self.target
         scores: list[Score] = []
+        schedule: Schedule | None = None
         for first in range(0, len(candidates), TOGETHER):
-            scores += race(self.problem, candidates[first : first + TOGETHER], split, seed, bench, self)
+            run = Run(self.problem, split, plan, seed, target, schedule)
+            entrants = run.run(candidates[first : first + TOGETHER], bench, self.image, self.limits)
+            scores += [score_of(entrant, run, bench) for entrant in entrants]
+            if schedule is None and run.rounds >= plan.least:
+                schedule = run.schedule
         return scores
 
 
-def race(
-    problem: Problem[S], candidates: Sequence[Candidate], split: Split, seed: int, bench: Bench, task: Task
-) -> list[Score]:
-    """Time the candidates in one run and score them, in order. Raises SandboxError for a fault of ours."""
-    plan = QUICK if bench.quick else FULL
-    run = Run(problem, plan, seed)
-    entrants = run.run(candidates, split, bench, task.image, task.limits)
-    return [score_of(entrant, run, problem.shapes(split), plan, bench) for entrant in entrants]
+def score_of(entrant: Entrant, run: Run[S], bench: Bench) -> Score:
+    """One entrant's score: geometric mean over shapes of its typical ratio to the plain program.
 
-
-@dataclass(frozen=True)
-class ShapeTimes:
-    """One shape's times of a launch in seconds, the protocol's cost taken off; arrays are by block."""
-
-    times: Doubles
-    plain: Doubles
-    protocol: float
-    floor: float
-    too_fast: bool
-    """True when half of the blocks or more are at the floor, where no honest program can be."""
-
-
-def shape_times(entrant: Entrant, run: Run[S], shape: S, launches: int) -> ShapeTimes:
-    """Take the empty kernel's median off each block. Single blocks are kept at or above the floor, so that one lucky
-    subtraction can't become an enormous logarithm."""  # fmt: skip
-    floor = shape.flops / peak_flops(THREADS)
-    protocol = float(np.median(run.empty.seconds[shape.key]))
-    times, plain = (
-        np.maximum((np.array(e.seconds[shape.key]) - protocol) / launches, floor) for e in (entrant, run.plain)
-    )
-    return ShapeTimes(times, plain, protocol, floor, bool(np.median(times) <= floor))
-
-
-def score_of(entrant: Entrant, run: Run[S], shapes: Sequence[S], plan: Plan, bench: Bench) -> Score:
-    """One entrant's score: geometric mean of its per-block ratios, with the absolute times beside it.
-
-    A unit is the natural logarithm of plain time over candidate time in one block.
+    A unit is the natural logarithm of plain time over candidate time in one block. A suspicion (`verdict.py`) takes the
+    number away.
     """
-    image = entrant.program.image if entrant.program else ""
-    backend = entrant.program.backend if entrant.program else bench.sandboxes.name
-    if entrant.ended is not None:
-        return Score(verdict=entrant.ended.verdict, reason=entrant.ended.reason, image=image, backend=backend)
-    measured = {shape.key: shape_times(entrant, run, shape, plan.launches) for shape in shapes}
-    for key, shape in measured.items():
-        if shape.too_fast:
-            reason = f"{key}: faster than {shape.floor * 1e6:.0f} µs, which no CPU can be"
-            return Score(verdict=Verdict.REWARD_HACK, reason=reason, image=image, backend=backend)
-    units = {
-        f"{key}/block{index}": float(unit)
-        for key, shape in measured.items()
-        for index, unit in enumerate(np.log(shape.plain / shape.times))
+    beside = {
+        "image": entrant.program.image if entrant.program else "",
+        "backend": entrant.program.backend if entrant.program else bench.sandboxes.name,
+        "advice": advice(entrant.candidate.source),
     }
-    logs = np.array(list(units.values()))
-    low, high = bootstrap_mean(logs)
+    ended = entrant.ended or suspicion(entrant, run)
+    if ended is not None:
+        return Score(verdict=ended.verdict, reason=ended.reason, **beside)
+    logs = run.logs(entrant)
+    low, high = bootstrap.interval(logs)
     return Score(
         verdict=Verdict.OK,
-        value=math.exp(float(logs.mean())),
+        value=math.exp(bootstrap.centre(logs)),
         interval=(math.exp(low), math.exp(high)),
-        units=units,
-        secondary=_beside(entrant, measured),
-        image=image,
-        backend=backend,
+        units={f"{key}/block{i}": float(unit) for key, series in logs.items() for i, unit in enumerate(series)},
+        secondary=_secondary(entrant, run),
+        raw=_raw(entrant, run),
+        **beside,
     )
 
 
-def _beside(entrant: Entrant, measured: Mapping[str, ShapeTimes]) -> dict[str, float]:
-    """Absolute times in microseconds (medians of blocks, geometric means of shapes), and CPU time out of turn."""
+def _secondary(entrant: Entrant, run: Run[S]) -> dict[str, float]:
+    """Absolute times in microseconds (medians of blocks, geometric means of shapes), rates, and work out of turn."""
+    own = {shape.key: run.launch_seconds(entrant, shape) for shape in run.shapes}
+    plain = {shape.key: run.launch_seconds(run.plain, shape) for shape in run.shapes}
+    floors = {shape.key: run.roofline.floor(shape) for shape in run.shapes}
+    protocol = {shape.key: float(np.median(run.empty.seconds[shape.key])) for shape in run.shapes}
 
-    def middle(seconds: Iterable[Doubles | float]) -> float:
-        return math.exp(float(np.mean([math.log(float(np.median(s))) for s in seconds]))) * 1e6
+    def middle(seconds: dict[str, float]) -> float:
+        return math.exp(float(np.mean([math.log(s) for s in seconds.values()]))) * 1e6
 
-    shapes = measured.values()
+    def typical(series: dict[str, Doubles]) -> dict[str, float]:
+        return {key: float(np.median(values)) for key, values in series.items()}
+
     return {
-        "time_us": middle(s.times for s in shapes),
-        "reference_us": middle(s.plain for s in shapes),
-        "protocol_us": middle(s.protocol for s in shapes),
-        "floor_us": middle(s.floor for s in shapes),
-        "idle_cpu_share": entrant.idle_cpu_s / entrant.others_s if entrant.others_s else 0.0,
-        **{f"{key}/time_us": float(np.median(s.times)) * 1e6 for key, s in measured.items()},
-        **{f"{key}/reference_us": float(np.median(s.plain)) * 1e6 for key, s in measured.items()},
+        "time_us": middle(typical(own)),
+        "reference_us": middle(typical(plain)),
+        "protocol_us": middle(protocol),
+        "floor_us": middle(floors),
+        "idle_cpu_share": entrant.idle_cpu_s / entrant.watched_s if entrant.watched_s else 0.0,
+        "frozen_out_of_turn": float(entrant.frozen),
+        "device_flops": run.roofline.flops,
+        **{f"device_bytes_per_s/{size}": rate for size, rate in run.roofline.bandwidth.items()},
+        **{f"{key}/time_us": value * 1e6 for key, value in typical(own).items()},
+        **{f"{key}/reference_us": value * 1e6 for key, value in typical(plain).items()},
+        **{f"{key}/protocol_us": value * 1e6 for key, value in protocol.items()},
+        **{f"{key}/floor_us": value * 1e6 for key, value in floors.items()},
+        **{f"{key}/launches": float(run.launches[key]) for key in own},
     }
+
+
+def _raw(entrant: Entrant, run: Run[S]) -> dict[str, list[float]]:
+    """Every block's time in microseconds as the clock showed it, for the program, the plain one and the empty one.
+
+    With them, where the device tells, its clocks, temperature and throttling before and after each block.
+    """
+    found: dict[str, list[float]] = {}
+    for name, who in (("block_us", entrant), ("plain_block_us", run.plain), ("empty_block_us", run.empty)):
+        for key, series in who.seconds.items():
+            found[f"{key}/{name}"] = [seconds * 1e6 for seconds in series]
+    for key, states in entrant.states.items():
+        for name in states[0] if states else ():
+            found[f"{key}/{name}"] = [state[name] for state in states]
+    return found

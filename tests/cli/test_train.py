@@ -14,7 +14,12 @@ from pathlib import Path
 import pytest
 
 from agents.models.adapters import find_adapter
+from agents.models.smollm2 import model_folder
 from tests.cli.test_cli import ROOT, ratchet
+from training.checkpoint import Store
+from training.rollouts import read_played
+from training.torch_trainer import TorchTrainer
+from training.trainer import Settings
 
 
 @pytest.mark.parametrize(
@@ -63,12 +68,20 @@ def test_two_rounds_killed_in_the_first_update_and_resumed(tmp_path: Path) -> No
     try:
         assert first[0].read_bytes() == kept, "what was scored before the kill is not scored again"
         check(told, json.loads(kept))
-        again = ratchet(*words)
-        assert json.loads(again.stdout) == told, "resuming a finished run shows it again"
+        if told["rounds"][0]["adapter"]:
+            assert weights_after(first[0], tmp_path) == told["rounds"][0]["adapter"], "the kill changed the weights"
     finally:
         for line in told["rounds"]:
             if line["adapter"]:
                 shutil.rmtree(find_adapter(line["adapter"]).path)
+
+
+def weights_after(played: Path, folder: Path) -> str:
+    """The hash of the adapter that round 1's rewards lead to in a run that nobody killed, in another process."""
+    model = model_folder(print)
+    trainer = TorchTrainer(model, Settings(rank=4, alpha=8, longest_answer=32, dtype="float32"))
+    trainer.step(read_played(played).rollouts(1))
+    return Store(folder / "again", model, folder / "adapters").put(trainer.lora()).sha
 
 
 def check(told: dict[str, object], first: dict[str, list[dict[str, float]]]) -> None:

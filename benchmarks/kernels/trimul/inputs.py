@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
+import torch
 
-from benchmarks.kernels.memory import Array
+from benchmarks.kernels import draws
+from benchmarks.kernels.draws import Law
+from benchmarks.kernels.problem import Device, Tensors
 from benchmarks.kernels.protocol import TensorSpec
 from benchmarks.kernels.trimul.reference import HIDDEN
 from benchmarks.task import Split
-
-Law = Literal["normal", "cauchy"]
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,16 @@ class TriMulShape:
 
     @property
     def flops(self) -> float:
-        """Multiplications and additions of the six projections and of the sum over k."""
+        """Multiplications and additions of the six projections and of the sum over k. Where half of the pairs are masked
+        out, so is half of left and of right: their projections and a quarter of the sum are all that must be done."""
         pairs = self.batch * self.n**2
-        return 2.0 * pairs * HIDDEN * (6 * self.channels + self.n)
+        kept = 0.5 if self.masked else 1.0
+        return 2.0 * pairs * HIDDEN * ((2 + 4 * kept) * self.channels + kept**2 * self.n)
+
+    @property
+    def bytes(self) -> float:
+        """x, mask and weights read once, the update written once; what lies between could stay in registers."""
+        return float(sum(spec.bytes for spec in (*self.inputs, *self.outputs)))
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -67,49 +73,82 @@ class TriMulShape:
         return (TensorSpec("out", (self.batch, self.n, self.n, self.channels)),)
 
 
-TIMED = {
-    Split.SEARCH: (
-        TriMulShape(48, 2, 128),
-        TriMulShape(96, 1, 128, "cauchy"),
-        TriMulShape(48, 1, 384, masked=True),
-    ),
-    # Other extents, so that a program tuned to the search shapes and nothing else shows it.
-    Split.REPORT: (
-        TriMulShape(56, 2, 128),
-        TriMulShape(80, 1, 128, "cauchy"),
-        TriMulShape(64, 1, 384, masked=True),
-    ),
+TIMED: dict[Device, dict[Split, tuple[TriMulShape, ...]]] = {
+    "cpu": {
+        Split.SEARCH: (
+            TriMulShape(48, 2, 128),
+            TriMulShape(96, 1, 128, "cauchy"),
+            TriMulShape(48, 1, 384, masked=True),
+        ),
+        # Other extents, so that a program tuned to the search shapes and nothing else shows it.
+        Split.REPORT: (
+            TriMulShape(56, 2, 128),
+            TriMulShape(80, 1, 128, "cauchy"),
+            TriMulShape(64, 1, 384, masked=True),
+        ),
+    },
+    "cuda": {
+        Split.SEARCH: (
+            TriMulShape(320, 2, 128),
+            TriMulShape(704, 1, 128, "cauchy"),
+            TriMulShape(320, 2, 384, masked=True),
+            TriMulShape(896, 1, 128, "cauchy"),
+            TriMulShape(640, 1, 384, masked=True),
+        ),
+        # The seven shapes that the published times of this kernel are about.
+        Split.REPORT: (
+            TriMulShape(256, 2, 128),
+            TriMulShape(768, 1, 128, "cauchy"),
+            TriMulShape(256, 2, 384, masked=True),
+            TriMulShape(512, 1, 128),
+            TriMulShape(1024, 1, 128, "cauchy"),
+            TriMulShape(768, 1, 384, masked=True),
+            TriMulShape(1024, 1, 384),
+        ),
+    },
 }
-CHECKED = (
+SMALL = (
     TriMulShape(32, 1, 128, "cauchy", masked=True),
     TriMulShape(33, 2, 128),
     TriMulShape(17, 1, 768, masked=True),
+    TriMulShape(20, 1, 128, "structured"),
+    TriMulShape(24, 1, 128, "adversarial", masked=True),
 )
-"""Shapes that are checked and not timed. Odd extents are where tiles overrun."""
+"""Odd extents are where tiles overrun."""
+LAWS: tuple[tuple[Law, bool], ...] = (("normal", False), ("normal", True), ("cauchy", False), ("cauchy", True))
+EXTENTS = ((32, 1, 128), (64, 2, 256), (128, 1, 768), (256, 1, 128), (768, 2, 128), (1024, 1, 384))
+GRID = tuple(TriMulShape(*extents, law, masked) for extents in EXTENTS for law, masked in LAWS)
+"""N from 32 to 1024 and C from 128 to 768, with and without a mask, normal and Cauchy."""
+CHECKED: dict[Device, tuple[TriMulShape, ...]] = {
+    "cpu": SMALL,
+    "cuda": (*SMALL, *GRID, TriMulShape(1024, 1, 768), TriMulShape(1024, 1, 768, "cauchy", masked=True)),
+}
 
 
-def draw(shape: TriMulShape, rng: np.random.Generator) -> dict[str, Array]:
-    """Fresh float32 inputs of one launch, weights too: nothing that a launch needs was there in an earlier one.
+def draw(shape: TriMulShape, generator: torch.Generator) -> Tensors:
+    """Fresh inputs of one launch, weights too: nothing that a launch needs was there in an earlier one.
 
     Projections are drawn as `torch.nn.Linear` initialises them, uniform in ±1/sqrt(fan-in); norms lie around 1 and 0.
+    Adversarial inputs have pairs whose channels are all alike, far from 0, and rows that are masked out entirely.
     """
-    drawn: dict[str, Array] = {}
+    drawn: Tensors = {}
     for spec in shape.inputs:
         name = spec.name
-        if name == "x":
-            values = rng.standard_normal(spec.shape, dtype=np.float32)
-            if shape.law == "cauchy":
-                # A ratio of two normals is a Cauchy variable, and quicker than the library's float64 draw.
-                values /= rng.standard_normal(spec.shape, dtype=np.float32) + np.float32(1e-12)
+        if name == "x" and shape.law == "adversarial":
+            level = draws.uniform(generator, (*spec.shape[:-1], 1), -100.0, 100.0)
+            flat = draws.uniform(generator, level.shape) < 0.5
+            drawn[name] = level + torch.where(flat, 0.0, draws.normal(generator, spec.shape))
+        elif name == "x":
+            drawn[name] = draws.values(generator, spec.shape, shape.law)
+        elif name == "mask" and shape.masked:
+            mask = (draws.uniform(generator, spec.shape) < 0.5).float()
+            if shape.law == "adversarial":
+                mask[:, :: max(2, shape.n // 4)] = 0.0
+            drawn[name] = mask
         elif name == "mask":
-            values = np.ones(spec.shape, dtype=np.float32)
-            if shape.masked:
-                values = (rng.random(spec.shape, dtype=np.float32) < 0.5).astype(np.float32)
+            drawn[name] = torch.ones(spec.shape, device=generator.device)
         elif len(spec.shape) == 1:
-            values = np.float32(0.2) * rng.standard_normal(spec.shape, dtype=np.float32)
-            values += np.float32(name.endswith("norm_weight"))
+            drawn[name] = draws.normal(generator, spec.shape, 0.2) + float(name.endswith("norm_weight"))
         else:
-            bound = np.float32(spec.shape[1] ** -0.5)
-            values = bound * (2 * rng.random(spec.shape, dtype=np.float32) - 1)
-        drawn[name] = values
+            drawn[name] = draws.weight(generator, *spec.shape)
     return drawn

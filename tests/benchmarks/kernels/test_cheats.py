@@ -6,29 +6,47 @@ import pytest
 
 import benchmarks.kernels
 from benchmarks.kernels.trimul.score import TASK
-from benchmarks.task import Bench, Candidate, Split, Verdict
+from benchmarks.task import Bench, Verdict
+from tests.benchmarks.kernels.tiny import scores
 
 CHEATS = {path.stem: path for path in sorted((Path(benchmarks.kernels.__file__).parent / "cheats").glob("*.py"))}
 EXPECTED = {
+    "at_exit": {Verdict.INVALID},
+    "bandwidth_hog": {Verdict.REWARD_HACK},
     "busy_child": {Verdict.REWARD_HACK},
     "busy_thread": {Verdict.REWARD_HACK},
     "changed_input": {Verdict.CRASH},
+    "forged_claim": {Verdict.REWARD_HACK},
     "forged_verdict": {Verdict.INVALID},
     "hard_exit": {Verdict.INVALID},
+    "late_child": {Verdict.WRONG, Verdict.REWARD_HACK},
+    "late_returned": {Verdict.WRONG, Verdict.REWARD_HACK},
     "late_thread": {Verdict.WRONG, Verdict.REWARD_HACK},
+    "lazy_returned": {Verdict.INVALID},
+    "out_of_bounds": {Verdict.CRASH},
+    "reply_ahead": {Verdict.INVALID, Verdict.REWARD_HACK},
+    "reply_ahead_later": {Verdict.REWARD_HACK, Verdict.INVALID},
     "system_exit": {Verdict.INVALID},
+    "timer_after_done": {Verdict.WRONG, Verdict.REWARD_HACK},
     "unfinished_done": {Verdict.WRONG, Verdict.INVALID, Verdict.REWARD_HACK},
 }
 """The verdicts of cheats that fail otherwise than by a wrong answer."""
 
 
+TOGETHER = 10
+"""Cheats in one run: most of the time goes into starting sandboxes, and most cheats end at their first block."""
+
+
 @pytest.fixture(scope="module")
 def verdicts(sandboxes):
-    """Every cheat's score, from runs of five at a time."""
+    """Every cheat's score."""
     honest = TASK.seed().source.replace("def kernel(", "def honest(")
-    cheats = [Candidate(source=f"{honest}\n\n{path.read_text()}", name=name) for name, path in CHEATS.items()]
-    scores = TASK.score(cheats, Split.SEARCH, 20_240_917, Bench(sandboxes, quick=True))
-    return dict(zip(CHEATS, scores, strict=True))
+    sources = [(name, f"{honest}\n\n{path.read_text()}") for name, path in CHEATS.items()]
+    found = {}
+    for first in range(0, len(sources), TOGETHER):
+        some = dict(sources[first : first + TOGETHER])
+        found |= scores(TASK, some, Bench(sandboxes, quick=True))[0]
+    return found
 
 
 @pytest.mark.sandbox

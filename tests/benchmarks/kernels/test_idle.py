@@ -1,7 +1,11 @@
 """CPU time is read from the kernel's books, and of the other end of a socket."""
 
+import contextlib
 import os
+import signal
 import socket
+import subprocess
+import sys
 import time
 
 from benchmarks.kernels import idle
@@ -23,3 +27,77 @@ def test_work_shows_in_the_books_and_waiting_does_not():
 
 def test_a_process_that_is_gone_is_left_out():
     assert idle.cpu_seconds([2**30]) == {}
+
+
+def test_a_frozen_tree_stands_still_and_goes_on(tmp_path):
+    # A shell in the place of the supervisor, and below it a process with a child: both write without end.
+    counts = [tmp_path / "child", tmp_path / "grandchild"]
+    loop = "import os, sys\nif os.fork() == 0:\n    sys.argv[1] = sys.argv[2]\nwhile True:\n    open(sys.argv[1], 'a').write('.')"
+    root = subprocess.Popen(
+        ["/bin/sh", "-c", '"$@" & wait', "sh", sys.executable, "-c", loop, *map(str, counts)], start_new_session=True
+    )
+    try:
+        assert grows(counts)
+        frozen = idle.freeze(root.pid)
+        assert len(frozen) == 2
+        before = sizes(counts)
+        cpu = idle.cpu_seconds([root.pid])[root.pid]
+        burn(0.2)
+        assert sizes(counts) == before
+        assert idle.cpu_seconds([root.pid])[root.pid] == cpu
+        idle.thaw(frozen)
+        assert grows(counts)
+        assert idle.freeze(root.pid) == frozen
+        idle.kill(root.pid)
+        # Its children are gone, so the shell has nothing left to wait for.
+        root.wait(timeout=10)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(root.pid, signal.SIGKILL)
+        root.wait()
+
+
+def test_a_process_whose_first_thread_has_ended_is_frozen_too(tmp_path):
+    count = tmp_path / "count"
+    headless = (
+        "import ctypes, sys, threading\n"
+        "def write():\n    while True: open(sys.argv[1], 'a').write('.')\n"
+        "threading.Thread(target=write).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    root = subprocess.Popen(
+        ["/bin/sh", "-c", '"$@" & wait', "sh", sys.executable, "-c", headless, str(count)], start_new_session=True
+    )
+    try:
+        assert grows([count])
+        assert len(idle.freeze(root.pid)) == 1
+        before = sizes([count])
+        burn(0.2)
+        assert sizes([count]) == before
+    finally:
+        os.killpg(root.pid, signal.SIGKILL)
+        root.wait()
+
+
+def sizes(paths):
+    return [path.stat().st_size if path.exists() else 0 for path in paths]
+
+
+def grows(paths):
+    """True as soon as both have grown; False after ten seconds."""
+    before, deadline = sizes(paths), time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if all(now > then for now, then in zip(sizes(paths), before, strict=True)):
+            return True
+    return False
+
+
+def burn(seconds):
+    began = time.process_time()
+    while time.process_time() - began < seconds:
+        pass
+
+
+def test_a_tree_that_is_gone_is_frozen():
+    assert idle.freeze(2**30) == []
+    idle.thaw([2**30])

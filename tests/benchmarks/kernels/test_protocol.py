@@ -9,18 +9,23 @@ from hypothesis import strategies as st
 
 from benchmarks.kernels.protocol import (
     ALIGNMENT,
+    ITEM_BYTES,
     SLOT_ALIGNMENT,
     ProtocolError,
     Run,
     TensorSpec,
+    decode_done,
     decode_run,
+    done,
     encode_run,
     placement,
 )
 
 names = st.text("abcdefgh_.", min_size=1, max_size=20)
 shapes = st.lists(st.integers(1, 9), max_size=4).map(tuple)
-specs = st.lists(st.builds(TensorSpec, names, shapes), max_size=6, unique_by=lambda s: s.name).map(tuple)
+specs = st.lists(
+    st.builds(TensorSpec, names, shapes, st.sampled_from(sorted(ITEM_BYTES))), max_size=6, unique_by=lambda s: s.name
+).map(tuple)
 runs = st.builds(Run, st.integers(0, 2**40), st.integers(1, 5), specs, specs)
 
 
@@ -64,3 +69,16 @@ def test_a_request_longer_than_the_guest_reads_is_our_mistake():
     many = tuple(TensorSpec(f"tensor{i}", (1, 2, 3)) for i in range(5000))
     with pytest.raises(ProtocolError, match="more than"):
         encode_run(Run(1, 1, many, ()))
+
+
+@given(st.integers(0, 2**40), st.integers(0, 10**18 - 1))
+def test_a_reply_survives_the_wire(sequence, nanoseconds):
+    assert decode_done(done(sequence, nanoseconds), sequence) == nanoseconds
+
+
+@given(st.binary(max_size=40) | st.builds(done, st.integers(0, 9), st.integers(-5, 5)))
+def test_a_reply_to_another_run_or_of_another_form_is_refused(line):
+    if line in {done(3, n) for n in range(6)}:
+        return
+    with pytest.raises(ProtocolError):
+        decode_done(line, 3)

@@ -1,18 +1,19 @@
-"""From block times to a score: ratios within a block, the protocol's cost taken off, the floor in force."""
+"""From block times to a score: ratios within a block, the protocol's cost taken off, suspicions in force."""
 
 import math
+import time
 
 import pytest
 
-from benchmarks.kernels.problem import peak_flops
-from benchmarks.kernels.rounds import Entrant, Plan, Run
+from benchmarks.kernels.clock import Look
+from benchmarks.kernels.memory import Host
+from benchmarks.kernels.plan import QUICK, Plan
+from benchmarks.kernels.rounds import Entrant, Run
 from benchmarks.kernels.task import score_of
-from benchmarks.kernels.trimul.inputs import TriMulShape
-from benchmarks.kernels.trimul.score import TASK
-from benchmarks.task import Bench, Candidate, Verdict
+from benchmarks.task import Bench, Candidate, Split, Verdict
+from tests.benchmarks.kernels.tiny import Square, Vector
 
-SHAPES = (TriMulShape(48, 2, 128), TriMulShape(96, 1, 128, "cauchy"))
-PLAN = Plan(blocks=3)
+SHAPES = (Vector(50_000), Vector(100_000))
 
 
 class NoSandboxes:
@@ -22,14 +23,17 @@ class NoSandboxes:
         raise AssertionError("arithmetic needs no sandbox")
 
 
-def scored(candidate_s, plain_s=0.022, protocol_s=0.002):
-    run = Run(TASK.problem, PLAN, seed=1)
-    entrant = Entrant(Candidate(source=""))
+def scored(candidate_s, plain_s=0.022, protocol_s=0.002, claimed_s=None, looks=(), blocks=3):
+    run = Run(Square(*SHAPES), Split.SEARCH, QUICK, 1, Host())
+    entrant = Entrant(Candidate(source="import ctypes\n"))
     for shape in SHAPES:
-        run.plain.seconds[shape.key] = [plain_s] * 3
-        run.empty.seconds[shape.key] = [protocol_s] * 3
-        entrant.seconds[shape.key] = [candidate_s] * 3
-    return score_of(entrant, run, SHAPES, PLAN, Bench(NoSandboxes()))
+        run.launches[shape.key] = 1
+        run.plain.seconds[shape.key] = [plain_s] * blocks
+        run.empty.seconds[shape.key] = [protocol_s] * blocks
+        entrant.seconds[shape.key] = [candidate_s] * blocks
+        entrant.claimed[shape.key] = [candidate_s - protocol_s if claimed_s is None else claimed_s] * blocks
+    entrant.looks = list(looks)
+    return score_of(entrant, run, Bench(NoSandboxes()))
 
 
 def test_speedup_is_the_ratio_without_the_protocol():
@@ -42,10 +46,16 @@ def test_speedup_is_the_ratio_without_the_protocol():
     assert score.secondary["protocol_us"] == pytest.approx(2_000)
 
 
-def test_units_are_log_ratios_by_block():
+def test_units_are_log_ratios_by_block_and_raw_times_are_kept():
     score = scored(0.012)
     assert set(score.units) == {f"{shape.key}/block{i}" for shape in SHAPES for i in range(3)}
     assert all(unit == pytest.approx(math.log(2)) for unit in score.units.values())
+    assert score.raw[f"{SHAPES[0].key}/block_us"] == pytest.approx([12_000] * 3)
+    assert score.raw[f"{SHAPES[0].key}/empty_block_us"] == pytest.approx([2_000] * 3)
+
+
+def test_advice_stands_in_the_score_and_decides_nothing():
+    assert scored(0.012).advice == ["line 1: imports ctypes: calls into C libraries"]
 
 
 @pytest.mark.parametrize("candidate_s", [0.002, 0.0001])
@@ -55,5 +65,40 @@ def test_faster_than_any_machine_is_a_hack(candidate_s):
     assert score.value is None
 
 
-def test_the_floor_is_far_below_a_real_time():
-    assert SHAPES[1].flops / peak_flops(2) < 0.001
+@pytest.mark.parametrize(("claimed_s", "verdict"), [
+    (0.010, Verdict.OK), (0.0095, Verdict.OK), (0.0, Verdict.REWARD_HACK), (0.05, Verdict.REWARD_HACK),
+])  # fmt: skip
+def test_a_clock_that_tells_another_story_is_a_hack(claimed_s, verdict):
+    assert scored(0.012, claimed_s=claimed_s, protocol_s=0.0005).verdict is verdict
+
+
+@pytest.mark.parametrize(("looks", "verdict"), [
+    ([Look(0.5, 0.5, ordered=False)] * 2, Verdict.REWARD_HACK),
+    ([Look(0.5, 0.5, ordered=False)], Verdict.OK),
+    ([Look(0.6, 0.0, ordered=True), Look(0.8, 0.3, ordered=True)] * 2, Verdict.REWARD_HACK),
+    ([Look(0.2, 0.1, ordered=True), Look(0.8, 0.9, ordered=True)] * 2, Verdict.OK),
+])  # fmt: skip
+def test_slots_worked_on_together_are_a_hack(looks, verdict):
+    assert scored(0.012, looks=looks).verdict is verdict
+
+
+def test_a_run_goes_on_until_its_interval_is_narrow_or_its_budget_spent():
+    run = Run(Square(SHAPES[0]), Split.SEARCH, Plan(least=4, most=9, seconds=1e9), 1, Host())
+    candidate = Entrant(Candidate(source=""))
+    key = SHAPES[0].key
+    run.launches[key] = 1
+
+    def ends_after(times):
+        """Rounds after which a run ends in which the candidate takes these times."""
+        for run.rounds in range(1, len(times) + 1):
+            for who, series in ((run.plain, [0.02] * 9), (run.empty, [0.0] * 9), (candidate, times)):
+                who.seconds[key] = series[: run.rounds]
+            if run._enough([candidate], since=time.monotonic()):
+                return run.rounds
+        return None
+
+    assert ends_after([0.01] * 9) == 4
+    assert ends_after([0.01, 0.02] * 5) == 9
+    assert ends_after([0.01, 0.02, 0.03, *[0.01] * 6]) in range(5, 10)
+    run.rounds = 5
+    assert run._enough([candidate], since=float("-inf"))

@@ -1,0 +1,51 @@
+"""How often each shape is run, and when that is enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.kernels.problem import Shape
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Bounds of one run. It ends when every candidate's interval is narrow enough, or with `most` blocks, or in time."""
+
+    least: int
+    """Timed blocks of each shape before anything is concluded."""
+    most: int
+    """Timed blocks of each shape after which it ends in any case."""
+    seconds: float
+    """Time for timed blocks, all candidates together; the last round is finished."""
+    precision: float = 0.01
+    """Half-width of the interval, as a share of the value, that is narrow enough."""
+    warmups: int = 2
+    """Blocks of each shape before them; checked like any other, not timed."""
+    first_s: float = 60.0
+    """Longest first blocks of a shape, in seconds: libraries load, threads start and compilers run in them."""
+    block_s: float = 0.01
+    """A block holds as many launches as the plain program makes in this time: a launch that is shorter than the
+    protocol's cost is timed by the hundred."""
+    most_launches: int = 256
+    block_bytes: int = 256 * 1024 * 1024
+    """Inputs and outputs of one block, at most (one launch is always allowed)."""
+
+    def launches(self, shape: Shape, plain_s: float) -> int:
+        """Launches in a block of a shape that takes the plain program `plain_s` seconds a launch."""
+        wanted = self.block_s / max(plain_s, 1e-6)
+        fitting = self.block_bytes // max(1, sum(s.bytes for s in (*shape.inputs, *shape.outputs)))
+        return max(1, min(round(wanted), self.most_launches, int(fitting)))
+
+
+FULL = Plan(least=8, most=48, seconds=60.0)
+QUICK = Plan(least=4, most=4, seconds=60.0, warmups=1, first_s=15.0)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a run turned out to do. Later runs of one scoring repeat it, so that their units can be paired."""
+
+    launches: dict[str, int]
+    """In a block, by shape."""
+    rounds: int
+    """Timed blocks of each shape."""

@@ -1,0 +1,106 @@
+"""Where kernels run: what the clock needs of a CPU or of a GPU, and nothing else.
+
+`memory.Host` and `cuda.Cuda` have this form. Everything above them is one code path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+from torch import Tensor
+
+from benchmarks.kernels.problem import Device, Tensors
+from benchmarks.kernels.protocol import TensorSpec
+from benchmarks.kernels.roofline import Roofline
+
+
+class Inputs(Protocol):
+    """Data of one block that the candidate may read."""
+
+    handle: int
+    """File descriptor that the candidate maps."""
+
+    def fill(self) -> None:
+        """Write the data; until then there is nothing to see."""
+        ...
+
+    def unchanged(self) -> bool:
+        """False when somebody wrote to it."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+
+
+class Outputs(Protocol):
+    """Memory of one block that the candidate writes."""
+
+    handle: int
+
+    def poison(self) -> None:
+        """Overwrite everything with what can't be an answer."""
+        ...
+
+    def glance(self, start: int) -> Tensor:
+        """A copy of about a thousand words, one every so many from `start` on: quick, for the instant of "done".
+
+        Where a candidate puts off more than one part in a thousand, the words that are not there yet are among these.
+        """
+        ...
+
+    def read(self) -> None:
+        """Copy everything to where no candidate reaches. Call it once."""
+        ...
+
+    def glance_of_copy(self, start: int) -> Tensor:
+        """The same words as `glance(start)`, of what `read` copied."""
+        ...
+
+    def started(self) -> list[bool]:
+        """For each slot, whether one element in the middle of its last tensor is no longer poison.
+
+        Read from the last slot to the first: where slots are worked on in order, none is then seen begun after one that isn't.
+        """
+        ...
+
+    def slots(self) -> list[Tensors]:
+        """The copied tensors of every slot by name."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+
+
+class Target(Protocol):
+    """One device."""
+
+    name: Device
+
+    def inputs(self, slots: Sequence[Tensors], specs: tuple[TensorSpec, ...]) -> Inputs:
+        """Memory for one tensor for every slot and spec. Raises ValueError when a tensor is not as its spec."""
+        ...
+
+    def outputs(self, specs: tuple[TensorSpec, ...], slots: int) -> Outputs:
+        """Memory for that many slots."""
+        ...
+
+    def settle(self) -> tuple[float, float]:
+        """Wait until nobody works on the device and its caches hold nothing of use, but not for ever.
+
+        Returns how much slower than at its best a probe of ours was, at first and at last: 0.0 is idle, 1.0 means that half
+        of the device was somebody else's. Both are 0.0 where another mechanism watches (CPU: `idle`).
+        """
+        ...
+
+    def state(self) -> dict[str, float]:
+        """Clocks, temperature and throttling now, by name with unit; read, never set. Empty where none can be read."""
+        ...
+
+    def roofline(self, narrowest: str) -> Roofline:
+        """Rates of this device, nothing measured yet; `narrowest` is the dtype that the task's tolerance allows."""
+        ...
+
+    def guest_files(self) -> tuple[str, ...]:
+        """Names of files of this folder that the guest needs beside `guest.py` and `protocol.py`."""
+        ...
