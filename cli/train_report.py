@@ -32,7 +32,9 @@ def live(rounds: int) -> Iterator[tuple[Callable[[str], None], Callable[[Round],
 
         def show(line: Round) -> None:
             if not printed:
-                progress.console.print("".join(name.rjust(width) for name, width in COLUMNS[:-1]), markup=False)
+                progress.console.print(
+                    "".join(name.rjust(width) for name, width in COLUMNS[:-1]), markup=False, soft_wrap=True
+                )
             printed.append(line.number)
             progress.console.print(_row(line, rounds), markup=False, soft_wrap=True)
 

@@ -137,10 +137,10 @@ class Choice:
         """The task, what was done to the seed, and the options with the values that constants have now."""
         options = menu(place.source, self.edits)
         moves = [edit.name for edit in self.edits if edit.name in options]
-        values = [
-            f"{name} {old!r} -> {', '.join(repr(v) for v in _values(old) if f'{name} = {v!r}' in options)}"
-            for name, old in numeric_constants(place.source).items()
-        ]
+        values = []
+        for name, old in numeric_constants(place.source).items():
+            others = [repr(v) for v in _values(old) if f"{name} = {v!r}" in options]
+            values.append(f"{name} {old!r}" + (f" -> {', '.join(others)}" if others else ""))
         return (
             f"{_goal(self.task)}\nDone: {', '.join(place.done) or 'nothing'}\nMoves: {', '.join(moves)}\n"
             f"Values: {'; '.join(values)}\nBest next option?"

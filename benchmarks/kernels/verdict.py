@@ -23,20 +23,25 @@ TWICE = 2
 def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
     """The reason not to believe an entrant's times, or None.
 
-    - A median at or below the roofline's floor: nobody is that fast.
+    - A median below the roofline's floor by more than the noise: nobody is that fast. Within the noise it is no
+      accusation, but no number either.
     - Its own clock tells another story than ours: one of them was tampered with, and it isn't ours.
     - Slots were not begun one after the other: launches are timed by the block, and doing them all at once is not what is
       asked for. A look at a random instant sees as large a share of the slots begun as of the time gone by.
     """
     for shape in run.shapes:
-        times, floor = run.launch_seconds(entrant, shape), run.roofline.floor(shape)
-        if np.median(times) <= floor:
-            said = f"{shape.key}: faster than {floor * 1e6:.3g} µs, which this device can't be"
-            return Ended(Verdict.REWARD_HACK, said)
+        floor, launches = run.roofline.floor(shape), run.launches[shape.key]
         blocks, empty = np.array(entrant.seconds[shape.key]), np.array(run.empty.seconds[shape.key])
         ours = float(np.median(blocks) - np.median(empty))
-        theirs = float(np.median(entrant.claimed[shape.key]))
         unsure = _middle_half(blocks) + _middle_half(empty)
+        if ours + unsure < floor * launches:
+            said = f"{shape.key}: faster than {floor * 1e6:.3g} µs, which this device can't be"
+            return Ended(Verdict.REWARD_HACK, said)
+        if ours <= floor * launches:
+            said = (f"{shape.key}: too short to be timed here: {ours / launches * 1e6:.3g} µs a launch, give or take "
+                    f"{unsure / launches * 1e6:.3g}; the machine is busy, or the kernel does next to nothing")  # fmt: skip
+            return Ended(Verdict.INVALID, said)
+        theirs = float(np.median(entrant.claimed[shape.key]))
         if theirs > np.median(blocks) * 1.05 or theirs < (1 - DISAGREE) * ours - unsure:
             said = f"{shape.key}: its own clock says {theirs * 1e6:.0f} µs a block, ours {ours * 1e6:.0f} µs"
             return Ended(Verdict.REWARD_HACK, said)

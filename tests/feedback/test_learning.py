@@ -60,9 +60,12 @@ def test_figures_of_two_seeds() -> None:
     assert found["uniform choice"] == pytest.approx(0.125) and found["best option"] == 1.0
 
 
+RECORD = Path(__file__).parents[2] / "results" / "published" / "training-cpu" / "learning.json"
+
+
+@pytest.mark.skipif(not RECORD.exists(), reason="not published yet: python -m feedback.experiments.learning")
 def test_the_published_record_says_what_was_reused() -> None:
-    file = Path(__file__).parents[2] / "results" / "published" / "training-cpu" / "learning.json"
-    told = json.loads(file.read_text())
+    told = json.loads(RECORD.read_text())
     assert "scored once" in told["reuse"]
     for name, found in told["tasks"].items():
         runs = found["runs"]

@@ -65,6 +65,21 @@ def test_faster_than_any_machine_is_a_hack(candidate_s):
     assert score.value is None
 
 
+def test_a_kernel_that_drowns_in_noise_is_not_accused_and_gets_no_number():
+    run = Run(Square(SHAPES[0]), Split.SEARCH, QUICK, 1, Host())
+    entrant = Entrant(Candidate(source=""))
+    key = SHAPES[0].key
+    run.launches[key] = 1
+    run.plain.seconds[key] = [0.01] * 8
+    run.empty.seconds[key] = [0.002, 0.0021, 0.0035, 0.002, 0.0022, 0.003, 0.002, 0.0021]
+    entrant.seconds[key] = [0.002, 0.0021, 0.002, 0.0034, 0.0021, 0.002, 0.0031, 0.002]
+    entrant.claimed[key] = [1e-6] * 8
+    score = score_of(entrant, run, Bench(NoSandboxes()))
+    assert score.verdict is Verdict.INVALID
+    assert score.value is None
+    assert "too short to be timed here" in score.reason
+
+
 @pytest.mark.parametrize(("claimed_s", "verdict"), [
     (0.010, Verdict.OK), (0.0095, Verdict.OK), (0.0, Verdict.REWARD_HACK), (0.05, Verdict.REWARD_HACK),
 ])  # fmt: skip
