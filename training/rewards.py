@@ -32,7 +32,7 @@ def gain(task: Task, new: Score, old: Score) -> float:
     if task.metric.log_units and new.units.keys() == old.units.keys() and new.units:
         found = sign * paired_difference(new.units, old.units)[0]
     elif task.metric.direction is Direction.DOWN and min(new.value, old.value) > 0:
-        found = math.log(old.value / new.value)
+        found = math.log(old.value) - math.log(new.value)
     else:
         found = sign * (new.value - old.value)
     for name, floor in task.floors.items():
