@@ -70,6 +70,8 @@ class Look:
     """Share of the slots whose outputs had been begun."""
     ordered: bool
     """False when a slot had been begun before one that comes before it."""
+    slots: int = 1000
+    """How many slots the block has. A launch may write nothing until its end, so `begun` can be one of them late."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ class Program:
                 raise Ended(Verdict.INVALID, "changed its inputs, which are read-only")
             look_at = None
             for at, began in looked:
-                look_at = Look(at / seconds, sum(began) / len(began), began == sorted(began, reverse=True))
+                look_at = Look(at / seconds, sum(began) / len(began), began == sorted(began, reverse=True), len(began))
             return Timed(seconds, taken.slots(), claimed, look_at, state)
 
     def freeze(self) -> bool:

@@ -51,7 +51,8 @@ def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
         return Ended(Verdict.REWARD_HACK, said)
     if len(entrant.looks) >= LOOKS:
         lead = float(np.median([look.begun - look.gone for look in entrant.looks]))
-        if abs(lead) > ORDERLY + _protocol_share(entrant, run):
+        one_slot = max(1 / look.slots for look in entrant.looks)
+        if abs(lead) > ORDERLY + one_slot + _protocol_share(entrant, run):
             said = f"launches were not made one after the other: slots begun are {lead:+.0%} of a block from the time gone by"
             return Ended(Verdict.REWARD_HACK, said)
     return None

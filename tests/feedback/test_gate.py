@@ -15,7 +15,7 @@ DENOISING = task("denoising")
 def score(values: np.ndarray, **secondary: float) -> Score:
     units = {f"c{i}": float(v) for i, v in enumerate(values)}
     mean = float(values.mean())
-    guarded = {"poisson_norm": 0.9, **secondary}
+    guarded = {"likelihood_margin": 0.1, **secondary}
     return Score(verdict=Verdict.OK, value=mean, interval=(mean, mean), units=units, secondary=guarded)
 
 
@@ -50,11 +50,12 @@ def test_a_failure_is_refused_with_its_reason(base: np.ndarray) -> None:
 
 
 def test_a_gain_may_not_be_bought_with_a_guarded_quantity(base: np.ndarray) -> None:
-    bought = judge(DENOISING, score(base - 1, poisson_norm=0.2), score(base, poisson_norm=0.8), tries=1)
+    bought = judge(DENOISING, score(base - 1, likelihood_margin=-0.2), score(base, likelihood_margin=0.05), tries=1)
     assert not bought.kept
-    assert "poisson_norm" in bought.why
+    assert "likelihood_margin" in bought.why
     # A parent that is itself under the floor is only not to be made worse.
-    assert judge(DENOISING, score(base - 1, poisson_norm=0.2), score(base, poisson_norm=0.1), tries=1).kept
+    poor, poorer = score(base - 1, likelihood_margin=-0.1), score(base, likelihood_margin=-0.2)
+    assert judge(DENOISING, poor, poorer, tries=1).kept
 
 
 def test_other_units_are_an_error_not_a_comparison(base: np.ndarray) -> None:

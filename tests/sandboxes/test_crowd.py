@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -58,4 +59,6 @@ def test_two_hundred_at_once(factory: StreamFactory) -> None:
     assert [verdict for verdict, _ in found] == kinds
     answers = Counter(answer.decode() for verdict, answer in found if verdict == "ok")
     assert answers == Counter(t for k, t in zip(kinds, tokens, strict=True) if k == "ok")
-    assert what_is_there(factory) == before
+    after = what_is_there(factory)
+    assert after.descriptors <= before.descriptors
+    assert replace(after, descriptors=before.descriptors) == before

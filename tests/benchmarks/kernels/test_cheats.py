@@ -19,6 +19,7 @@ EXPECTED = {
     "forged_claim": {Verdict.REWARD_HACK},
     "forged_verdict": {Verdict.INVALID},
     "hard_exit": {Verdict.INVALID},
+    "headless_child": {Verdict.WRONG, Verdict.REWARD_HACK},
     "late_child": {Verdict.WRONG, Verdict.REWARD_HACK},
     "late_returned": {Verdict.WRONG, Verdict.REWARD_HACK},
     "late_thread": {Verdict.WRONG, Verdict.REWARD_HACK},

@@ -92,6 +92,7 @@ def test_a_clock_that_tells_another_story_is_a_hack(claimed_s, verdict):
     ([Look(0.5, 0.5, ordered=False)], Verdict.OK),
     ([Look(0.6, 0.0, ordered=True), Look(0.8, 0.3, ordered=True)] * 2, Verdict.REWARD_HACK),
     ([Look(0.2, 0.1, ordered=True), Look(0.8, 0.9, ordered=True)] * 2, Verdict.OK),
+    ([Look(0.6, 0.25, ordered=True, slots=4)] * 4, Verdict.OK),
 ])  # fmt: skip
 def test_slots_worked_on_together_are_a_hack(looks, verdict):
     assert scored(0.012, looks=looks).verdict is verdict
