@@ -33,7 +33,7 @@ from sandboxes.session import open_session
 
 DOCKER_EXEC = "docker exec"
 OURS_REUSED = "Ratchet, Docker"
-CANDIDATES = 40
+CANDIDATES = 12
 """How many one value of `two_at_once` is taken over."""
 
 
