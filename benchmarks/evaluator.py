@@ -187,14 +187,11 @@ def _serve(backend: Callable[[], SandboxFactory]) -> None:
             send("error", kind="user", text=str(error))
         except SandboxError as error:
             send("error", kind="sandbox", text=str(error))
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                traceback.print_exc()
-                send("error", kind="fault", text=f"{type(error).__name__}: {error}")
-            else:
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 where = error.filename or tempfile.gettempdir()
                 send("error", kind="user", text=f"disk full at {where}; free some space, then run the same command")
-        except Exception as error:
+                continue
             traceback.print_exc()
             send("error", kind="fault", text=f"{type(error).__name__}: {error}")
 

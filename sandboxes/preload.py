@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-RECIPES = Path(__file__).parent / "images"
+from sandboxes.images import RECIPES
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from benchmarks.kernels.problem import Doubles, Problem, S, Tensors, mistake
 from benchmarks.kernels.target import Target
 from benchmarks.task import Bench, Candidate, Split, Verdict
 from sandboxes.base import Limits, SandboxError
+from sandboxes.session import quiet
 
 EMPTY = "def kernel(*arguments):\n    return None\n"
 """Does nothing: its time is the protocol's own cost."""
@@ -247,7 +248,8 @@ class Run(Generic[S]):
                         raise SandboxError(f"the {entrant.candidate.name} kernel failed ({reason})")
                 return any(e.running for e in theirs)
 
-            self._rounds(play, theirs, bench)
+            with quiet(bench.sandboxes):  # Or a pool would start sandboxes beside what is timed.
+                self._rounds(play, theirs, bench)
         return theirs
 
     def _rounds(self, play: Callable[..., bool], theirs: list[Entrant], bench: Bench) -> None:

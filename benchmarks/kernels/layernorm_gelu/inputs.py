@@ -7,20 +7,15 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.kernels import draws
-from benchmarks.kernels.draws import Law
-from benchmarks.kernels.problem import Case, Device, Tensors
+from benchmarks.kernels.problem import Device, Tensors
 from benchmarks.kernels.protocol import TensorSpec
+from benchmarks.kernels.rows import Rows, checked
 from benchmarks.task import Split
 
 
 @dataclass(frozen=True)
-class LayerNormGelu(Case):
+class LayerNormGelu(Rows):
     """x [rows, cols], one weight and one bias a column."""
-
-    rows: int
-    cols: int
-    dtype: str = "float32"
-    law: Law = "normal"
 
     @property
     def flops(self) -> float:
@@ -36,11 +31,6 @@ class LayerNormGelu(Case):
             TensorSpec("weight", column, self.dtype),
             TensorSpec("bias", column, self.dtype),
         )
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """Of x's shape and dtype."""
-        return (TensorSpec("out", (self.rows, self.cols), self.dtype),)
 
 
 TIMED: dict[Device, dict[Split, tuple[LayerNormGelu, ...]]] = {
@@ -69,19 +59,7 @@ TIMED: dict[Device, dict[Split, tuple[LayerNormGelu, ...]]] = {
         ),
     },
 }
-SMALL = (
-    LayerNormGelu(7, 33),
-    LayerNormGelu(3, 1),
-    LayerNormGelu(5, 4097, law="cauchy"),
-    LayerNormGelu(16, 300, law="structured"),
-    LayerNormGelu(12, 513, law="adversarial"),
-    LayerNormGelu(12, 257, "bfloat16", "adversarial"),
-    LayerNormGelu(9, 130, "float16", "adversarial"),
-)
-CHECKED: dict[Device, tuple[LayerNormGelu, ...]] = {
-    "cpu": SMALL,
-    "cuda": (*SMALL, LayerNormGelu(1023, 12289, "bfloat16", "adversarial"), LayerNormGelu(65537, 127)),
-}
+CHECKED = checked(LayerNormGelu)
 
 
 def draw(shape: LayerNormGelu, generator: torch.Generator) -> Tensors:

@@ -7,20 +7,15 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.kernels import draws
-from benchmarks.kernels.draws import Law
-from benchmarks.kernels.problem import Case, Device, Tensors
+from benchmarks.kernels.problem import Device, Tensors
 from benchmarks.kernels.protocol import TensorSpec
+from benchmarks.kernels.rows import Rows, checked
 from benchmarks.task import Split
 
 
 @dataclass(frozen=True)
-class RMSNorm(Case):
+class RMSNorm(Rows):
     """x [rows, cols], one weight a column."""
-
-    rows: int
-    cols: int
-    dtype: str = "float32"
-    law: Law = "normal"
 
     @property
     def flops(self) -> float:
@@ -31,11 +26,6 @@ class RMSNorm(Case):
     def inputs(self) -> tuple[TensorSpec, ...]:
         """x and the weight."""
         return TensorSpec("x", (self.rows, self.cols), self.dtype), TensorSpec("weight", (self.cols,), self.dtype)
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """Of x's shape and dtype."""
-        return (TensorSpec("out", (self.rows, self.cols), self.dtype),)
 
 
 TIMED: dict[Device, dict[Split, tuple[RMSNorm, ...]]] = {
@@ -56,19 +46,7 @@ TIMED: dict[Device, dict[Split, tuple[RMSNorm, ...]]] = {
         ),
     },
 }
-SMALL = (
-    RMSNorm(7, 33),
-    RMSNorm(3, 1),
-    RMSNorm(5, 4097, law="cauchy"),
-    RMSNorm(16, 300, law="structured"),
-    RMSNorm(12, 513, law="adversarial"),
-    RMSNorm(12, 257, "bfloat16", "adversarial"),
-    RMSNorm(9, 130, "float16", "adversarial"),
-)
-CHECKED: dict[Device, tuple[RMSNorm, ...]] = {
-    "cpu": SMALL,
-    "cuda": (*SMALL, RMSNorm(1023, 12289, "bfloat16", "adversarial"), RMSNorm(65537, 127)),
-}
+CHECKED = checked(RMSNorm)
 
 
 def draw(shape: RMSNorm, generator: torch.Generator) -> Tensors:

@@ -7,20 +7,15 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.kernels import draws
-from benchmarks.kernels.draws import Law
-from benchmarks.kernels.problem import Case, Device, Tensors
+from benchmarks.kernels.problem import Device, Tensors
 from benchmarks.kernels.protocol import TensorSpec
+from benchmarks.kernels.rows import Rows, checked
 from benchmarks.task import Split
 
 
 @dataclass(frozen=True)
-class Softmax(Case):
+class Softmax(Rows):
     """x [rows, cols], softmax over the columns."""
-
-    rows: int
-    cols: int
-    dtype: str = "float32"
-    law: Law = "normal"
 
     @property
     def flops(self) -> float:
@@ -31,11 +26,6 @@ class Softmax(Case):
     def inputs(self) -> tuple[TensorSpec, ...]:
         """x."""
         return (TensorSpec("x", (self.rows, self.cols), self.dtype),)
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """Of x's shape and dtype."""
-        return (TensorSpec("out", (self.rows, self.cols), self.dtype),)
 
 
 TIMED: dict[Device, dict[Split, tuple[Softmax, ...]]] = {
@@ -56,19 +46,7 @@ TIMED: dict[Device, dict[Split, tuple[Softmax, ...]]] = {
         ),
     },
 }
-SMALL = (
-    Softmax(7, 33),
-    Softmax(3, 1),
-    Softmax(5, 4097, law="cauchy"),
-    Softmax(16, 300, law="structured"),
-    Softmax(12, 513, law="adversarial"),
-    Softmax(12, 257, "bfloat16", "adversarial"),
-    Softmax(9, 130, "float16", "adversarial"),
-)
-CHECKED: dict[Device, tuple[Softmax, ...]] = {
-    "cpu": SMALL,
-    "cuda": (*SMALL, Softmax(1023, 12289, "bfloat16", "adversarial"), Softmax(65537, 127)),
-}
+CHECKED = checked(Softmax)
 
 
 def draw(shape: Softmax, generator: torch.Generator) -> Tensors:
