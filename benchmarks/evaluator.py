@@ -4,8 +4,9 @@ The controller starts it, sends requests and gets scores, as JSON lines over its
 its sandboxes, when the controller's end of the pipe closes, however the controller died. The model stays with the
 controller: the evaluator asks for a socket and gets the path of its folder.
 
-    controller → {"task", "split", "quick", "candidates"}        {"folder": path} in answer to "model"
-    evaluator  → {"event": "progress" | "commit" | "model" | "model-end" | "scores" | "error", ...}
+    controller → {"op": "score", "task", "split", "quick", "second", "candidates"} | {"op": "stage", "task", "candidates"}
+                 {"folder": path} in answer to "model"
+    evaluator  → {"event": "progress" | "commit" | "model" | "model-end" | "scores" | "staged" | "error", ...}
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 from types import TracebackType
@@ -28,6 +30,7 @@ from typing import IO, Any, Self
 
 from benchmarks.evaluate import evaluate
 from benchmarks.registry import task as find
+from benchmarks.smoke import Staged, stage
 from benchmarks.task import Bench, Candidate, ModelGate, Score, Split
 from sandboxes.backends import choose_backend
 from sandboxes.base import SandboxError, SandboxFactory, UserError
@@ -44,6 +47,7 @@ class Evaluator:
     """The controller's handle on an evaluator process. Use it as a context manager.
 
     `ahead` is how many sandboxes it starts before they are asked for: 2 is right for a run of many candidates.
+    `scripted` is the gate that harnesses are staged with, in place of `model`: one that answers at once.
     """
 
     def __init__(
@@ -52,11 +56,12 @@ class Evaluator:
         *,
         runtime: str | None = None,
         model: ModelGate | None = None,
+        scripted: ModelGate | None = None,
         progress: Say = _quiet,
         ahead: int = 0,
     ) -> None:
         self._backend, self._runtime, self._model, self._progress = backend, runtime, model, progress
-        self._ahead = ahead
+        self._scripted, self._ahead = scripted, ahead
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -82,12 +87,38 @@ class Evaluator:
             process.wait()
 
     def evaluate(
-        self, task: str, candidates: Sequence[Candidate], split: Split, *, quick: bool = False, on_commit: Say = _quiet
+        self,
+        task: str,
+        candidates: Sequence[Candidate],
+        split: Split,
+        *,
+        quick: bool = False,
+        second: bool = False,
+        on_commit: Say = _quiet,
     ) -> list[Score]:
-        """Score candidates on one split under one fresh secret seed. Raises UserError and SandboxError."""
-        self._send({
-            "task": task, "split": split.value, "quick": quick, "candidates": [c.model_dump() for c in candidates],
-        })  # fmt: skip
+        """Score candidates on one split under one fresh secret seed. Raises UserError and SandboxError.
+
+        `second`: with the task's second evaluator (`Task.second`), whose scores nothing may be chosen by.
+        """
+        order = {
+            "op": "score", "task": task, "split": split.value, "quick": quick, "second": second,
+            "candidates": [c.model_dump() for c in candidates],
+        }  # fmt: skip
+        answer = self._ask(order, self._model, "this task needs a language model, and none was given", on_commit)
+        return [Score.model_validate(s) for s in answer["scores"]]
+
+    def stage(self, task: str, candidates: Sequence[Candidate]) -> list[Staged]:
+        """Say of each candidate how far it comes on a made-up input (`Task.smoke`). Raises UserError and SandboxError."""
+        order = {"op": "stage", "task": task, "candidates": [c.model_dump() for c in candidates]}
+        lacking = "this task's harnesses are staged with a scripted model, and none was given: Evaluator(scripted=...)"
+        return [Staged.model_validate(s) for s in self._ask(order, self._scripted, lacking)["staged"]]
+
+    def _ask(
+        self, order: dict[str, Any], model: ModelGate | None, lacking: str, on_commit: Say = _quiet
+    ) -> dict[str, Any]:
+        """Send an order and see to what is asked for until its answer is there."""
+        self._send(order)
+        refused: UserError | None = None
         with ExitStack() as sockets:
             while True:
                 message = self._receive()
@@ -98,19 +129,19 @@ class Evaluator:
                         on_commit(message["commitment"])
                     case "model":
                         sockets.close()
-                        self._send({"folder": self._open_model(sockets, message)})
+                        try:
+                            self._send({"folder": str(sockets.enter_context(_gate(model, lacking, message)))})
+                        except UserError as error:  # The evaluator must not wait for ever for a folder.
+                            refused = error
+                            self._send({"refused": str(error)})
                     case "model-end":
                         sockets.close()
-                    case "scores":
-                        return [Score.model_validate(s) for s in message["scores"]]
+                    case "scores" | "staged":
+                        return message
                     case "error":
+                        if refused is not None:
+                            raise refused
                         raise (UserError if message["kind"] == "user" else SandboxError)(message["text"])
-
-    def _open_model(self, sockets: ExitStack, message: dict[str, Any]) -> str:
-        if self._model is None:
-            raise UserError("this task needs a language model, and none was given")
-        gate = self._model.open(token_budget=message["budget"], label=message["label"], weights=message["weights"])
-        return str(sockets.enter_context(gate))
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._process is None or self._process.stdin is None:
@@ -130,6 +161,13 @@ class Evaluator:
         return message
 
 
+def _gate(model: ModelGate | None, lacking: str, message: dict[str, Any]) -> AbstractContextManager[Path]:
+    """The gate that the evaluator asks for. Raises UserError."""
+    if model is None:
+        raise UserError(lacking)
+    return model.open(token_budget=message["budget"], label=message["label"], weights=message["weights"])
+
+
 # -- the process itself --------------------------------------------------------------------------------------------
 
 
@@ -143,7 +181,10 @@ class _RemoteModel:
     def open(self, *, token_budget: int, label: str, weights: str | None = None) -> Iterator[Path]:
         """See `ModelGate.open`."""
         self._send("model", budget=token_budget, label=label, weights=weights)
-        yield Path(self._inbox.get()["folder"])
+        answer = self._inbox.get()
+        if "refused" in answer:
+            raise UserError(answer["refused"])
+        yield Path(answer["folder"])
         self._send("model-end")
 
 
@@ -163,6 +204,24 @@ def serve(backend: str, runtime: str | None, ahead: int) -> None:
         _serve(lambda: stack.enter_context(pooled(choose_backend(backend, runtime=runtime), ahead=ahead)))
 
 
+def _answer(order: dict[str, Any], bench: Bench, send: Callable[..., None]) -> None:
+    """Do what an order says. Raises UserError and SandboxError."""
+    task, candidates = find(order["task"]), [Candidate.model_validate(c) for c in order["candidates"]]
+    if order["op"] == "stage":
+        send("staged", staged=[s.model_dump(mode="json") for s in stage(task, candidates, bench)])
+        return
+    if order["second"]:
+        other = task.second()
+        if other is None:
+            raise UserError(f"{task.name} has no second evaluator; score it without second=True")
+        task = other
+    scores = evaluate(
+        task, candidates, Split(order["split"]), replace(bench, quick=order["quick"]),
+        lambda committed: send("commit", commitment=committed),
+    )  # fmt: skip
+    send("scores", scores=[s.model_dump(mode="json") for s in scores])
+
+
 def _serve(backend: Callable[[], SandboxFactory]) -> None:
     channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # Whatever a library prints must not end up among the messages.
@@ -177,12 +236,8 @@ def _serve(backend: Callable[[], SandboxFactory]) -> None:
         order = inbox.get()
         try:
             factory = factory or backend()
-            bench = Bench(factory, _RemoteModel(send, inbox), lambda text: send("progress", text=text), order["quick"])
-            scores = evaluate(
-                find(order["task"]), [Candidate.model_validate(c) for c in order["candidates"]], Split(order["split"]),
-                bench, lambda committed: send("commit", commitment=committed),
-            )  # fmt: skip
-            send("scores", scores=[s.model_dump(mode="json") for s in scores])
+            bench = Bench(factory, _RemoteModel(send, inbox), lambda text: send("progress", text=text))
+            _answer(order, bench, send)
         except UserError as error:
             send("error", kind="user", text=str(error))
         except SandboxError as error:
@@ -197,6 +252,7 @@ def _serve(backend: Callable[[], SandboxFactory]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background job is started deaf to it.
     try:
         serve(sys.argv[1], sys.argv[2] or None, int(sys.argv[3]))
     except KeyboardInterrupt:

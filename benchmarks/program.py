@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.faults import once_more
-from benchmarks.task import Bench, Candidate, Verdict
+from benchmarks.task import Bench, Candidate, Stage, Verdict
 from sandboxes.base import ExecResult, FileRefused, Limits, Mount, SandboxDied, SandboxError
-from sandboxes.session import open_session
+from sandboxes.session import Session, open_session
 
 BROKEN_CONTRACT = 65
 MAX_SOURCE_BYTES = 1024 * 1024
+SMOKE_S = 60.0
+"""Longest call on a smoke's tiny input, in seconds: libraries load in it, and some compile."""
+REACHED = "/scratch/stage"
+"""Where the sandbox's own `candidate` module notes how far it came. The candidate could write there too, and only to its harm."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Job:
     max_output_bytes: int
     model_tokens: int = 0
     """Token budget of the model socket; 0 means that the candidate gets no model."""
+    smoke: bool = False
+    """A call on a tiny input, with a short clock. A sandbox of the same kind as for scoring, so that a pool has one ready."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class Outcome:
     backend: str = ""
     last_words: str = ""
     """The last line the guest wrote to stderr before it ended well; untrusted, printable, at most 500 characters."""
+    stage: Stage = Stage.SMOKE
+    """How far it came, where a smoke ended badly."""
 
 
 def verdict_of(result: ExecResult, limits: Limits) -> tuple[Verdict, str] | None:
@@ -77,10 +85,22 @@ def said(result: ExecResult) -> str:
     return ""
 
 
+def reached(box: Session) -> Stage:
+    """The stage that a program in this sandbox had come to when it ended. Any word but ours counts as the last one."""
+    try:
+        word = box.get(REACHED, max_bytes=16).decode("ascii", "replace")
+    except FileRefused:
+        return Stage.PARSE
+    except SandboxDied:
+        return Stage.SMOKE
+    return Stage(word) if word in (Stage.IMPORT, Stage.CONTRACT) else Stage.SMOKE
+
+
 def run_program(candidate: Candidate, job: Job, bench: Bench) -> Outcome:
     """Run a candidate in a fresh sandbox. A fault of ours gets one more try, then raises SandboxError."""
     if len(candidate.source.encode()) > MAX_SOURCE_BYTES:
-        return Outcome(None, Verdict.INVALID, f"source is larger than {MAX_SOURCE_BYTES} bytes", 0.0)
+        reason = f"source is larger than {MAX_SOURCE_BYTES} bytes"
+        return Outcome(None, Verdict.INVALID, reason, 0.0, stage=Stage.PARSE)
     return once_more(lambda: _run(candidate, job, bench), bench.progress)
 
 
@@ -102,10 +122,12 @@ def _run(candidate: Candidate, job: Job, bench: Bench) -> Outcome:
             box.put("/scratch/guest.py", job.guest.read_bytes())
             started = True
             # -P: the guest's own `candidate` module comes from the image, not from the program beside it.
-            result = box.exec(["python3", "-P", "/scratch/guest.py"])
-            ended = verdict_of(result, job.limits)
+            limits = job.limits.with_(wall_s=min(SMOKE_S, job.limits.wall_s)) if job.smoke else job.limits
+            result = box.exec(["python3", "-P", "/scratch/guest.py"], wall_s=limits.wall_s)
+            ended = verdict_of(result, limits)
             if ended is not None:
-                return Outcome(None, *ended, time.monotonic() - begun, *seen)
+                stage = reached(box) if job.smoke else Stage.SMOKE
+                return Outcome(None, *ended, time.monotonic() - begun, *seen, stage=stage)
             output = box.get(f"/scratch/{job.output}", max_bytes=job.max_output_bytes)
         except FileRefused as error:
             return Outcome(None, Verdict.INVALID, f"no usable {job.output}: {error}", time.monotonic() - begun, *seen)

@@ -36,6 +36,19 @@ class Verdict(StrEnum):
     """The candidate tried to earn the score in another way than by doing the work."""
 
 
+class Stage(StrEnum):
+    """How far a new program came in a smoke, cheapest check first."""
+
+    PARSE = "parse"
+    IMPORT = "import"
+    CONTRACT = "contract"
+    """It has the task's function, and that takes the task's arguments."""
+    SMOKE = "smoke"
+    """It is called on a tiny made-up input, and the form of its answer is looked at."""
+    READY = "ready"
+    """It passed them all, and may be paid a scoring for."""
+
+
 class Direction(StrEnum):
     """Which way is better."""
 
@@ -116,6 +129,8 @@ class Score(BaseModel):
     image: str = ""
     """Digest of the image the candidate ran in."""
     backend: str = ""
+    stage: Stage | None = None
+    """Set by `Task.smoke` alone: the stage it failed at, or `ready`. The verdict and the words are what they always are."""
 
     @property
     def ok(self) -> bool:
@@ -195,6 +210,21 @@ class Task(ABC):
     def score_submission(self, file: Path) -> Score:
         """Score a file of answers to the report split; nothing of it is executed. Only where `takes_submissions`."""
         raise NotImplementedError(f"{self.name} takes no submissions")
+
+    def smoke(self, candidate: Candidate, bench: Bench) -> Score:
+        """Try a candidate in a fresh sandbox on a tiny made-up input: does it load, and has its answer the right form?
+
+        The input is drawn from a fixed public law and holds nothing of the task's data. The score has a verdict, a stage
+        and a reason, and no value. Never raises for what a candidate did; raises SandboxError for a fault of ours.
+        """
+        return Score(verdict=Verdict.OK, stage=Stage.READY, reason="this task has no smoke case")
+
+    def second(self) -> Task | None:
+        """The same task in another shape, to see whether a gain holds outside the evaluator that it was sought on.
+
+        It is never what a candidate is chosen by, and its units need not be this task's. None where there is none.
+        """
+        return None
 
     @abstractmethod
     def score(self, candidates: Sequence[Candidate], split: Split, seed: int, bench: Bench) -> list[Score]:

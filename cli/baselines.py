@@ -36,7 +36,7 @@ def baselines(
     from benchmarks.evaluator import Evaluator
     from benchmarks.registry import task as find
     from cli.scoring import shown
-    from feedback.loop import measurement
+    from feedback.report import measurement
     from results.record import Record, write_record
     from results.stats import paired_difference
     from sandboxes.backends import choose_backend

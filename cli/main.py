@@ -9,7 +9,7 @@ import traceback
 
 import typer
 
-from cli import baselines, clean, data, doctor, images, run, score, serve_model, tasks, train
+from cli import baselines, clean, data, doctor, history, images, run, score, serve_model, tasks, train
 from sandboxes.base import SandboxError, UserError
 from sandboxes.cache import cache_dir
 
@@ -30,6 +30,10 @@ app = typer.Typer(
 )
 app.command("doctor")(doctor.doctor)
 app.command("run")(run.run)
+app.command("resume")(run.resume)
+app.command("log")(history.log)
+app.command("show")(history.show)
+app.command("diff")(history.diff)
 app.command("score")(score.score)
 app.command("train")(train.train)
 app.command("baselines")(baselines.baselines)

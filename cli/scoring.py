@@ -10,7 +10,7 @@ from benchmarks.evaluator import Evaluator
 from benchmarks.program import MAX_SOURCE_BYTES
 from benchmarks.registry import task as find
 from benchmarks.task import Candidate, Direction, Score, Split
-from feedback.loop import measurement
+from feedback.report import measurement
 from results.record import Record, write_record
 from results.store import RUNS
 from sandboxes.base import SandboxFactory, UserError

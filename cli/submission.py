@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.registry import task as find
 from benchmarks.task import Candidate, Score
-from feedback.loop import measurement
+from feedback.report import measurement
 from results.record import Record, write_record
 from results.store import RUNS
 from sandboxes.base import UserError

@@ -12,7 +12,8 @@ from cli.options import emit, err, out
 from results.store import write_atomically
 
 if TYPE_CHECKING:
-    from training.rounds import Finished, Round
+    from training.history import Round
+    from training.rounds import Finished
 
 COLUMNS = (
     ("round", 7), ("reward", 8), ("best", 8), ("KL", 9), ("entropy", 8), ("valid", 6), ("tok/s", 7), ("sample", 8),

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import JSON, ForeignKey, String, UniqueConstraint, create_engine, event, select
+from sqlalchemy import JSON, ForeignKey, String, UniqueConstraint, create_engine, event, inspect, select, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from benchmarks.task import Candidate, Score
+from feedback.budget import Spent
 from results.store import write_atomically
+from sandboxes.base import UserError
 
 
 class Base(DeclarativeBase):
@@ -43,12 +45,18 @@ class Try(Base):
     """The moves that made it from its parent."""
     committed: Mapped[str] = mapped_column(String, default="")
     """Seed commitment, written before the program ran."""
+    stage: Mapped[str] = mapped_column(default="")
+    """How far it came in staging: `ready`, or the stage it failed at; empty before."""
     score: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True), default=None)
-    """A Score as JSON; None until it is scored."""
+    """A Score as JSON: its first look on the search split, or its staging's verdict; None until then."""
     gain: Mapped[float | None] = mapped_column(default=None)
     gain_low: Mapped[float | None] = mapped_column(default=None)
     gain_high: Mapped[float | None] = mapped_column(default=None)
-    """Paired gain over the parent, in the better direction, with its interval."""
+    """Paired gain over the best of the time, over all looks, in the better direction, with its 95 % interval."""
+    p: Mapped[float | None] = mapped_column(default=None)
+    """Chance of such a gain, or a larger one, if the program were no better."""
+    alpha: Mapped[float | None] = mapped_column(default=None)
+    """What `p` was held against."""
     why: Mapped[str] = mapped_column(default="")
     """Why it was kept or not."""
     created: Mapped[datetime] = mapped_column(default=lambda: datetime.now(UTC))
@@ -60,13 +68,42 @@ class Try(Base):
 
 
 class Generation(Base):
-    """A finished generation: which try is the best from here on."""
+    """What was decided for a generation, and, once it is finished, which try is the best from here on."""
 
     __tablename__ = "generations"
 
     task: Mapped[str] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
-    best: Mapped[int] = mapped_column(ForeignKey("tries.id"))
+    lever: Mapped[str] = mapped_column(default="")
+    why: Mapped[str] = mapped_column(default="")
+    """Why this lever, by the policy."""
+    evidence: Mapped[dict[str, object]] = mapped_column(default=dict)
+    """What the policy chose by, alternatives included."""
+    decision: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    """The agent's decision, as `feedback.decision.Decision`."""
+    adapter: Mapped[str | None] = mapped_column(default=None)
+    """Hash of the adapter that the task's model wears from here on."""
+    best: Mapped[int | None] = mapped_column(ForeignKey("tries.id"), default=None)
+    """None until it is finished."""
+    gain: Mapped[float] = mapped_column(default=0.0)
+    """Paired gain of what was kept; 0 when nothing was."""
+    canary: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    watch: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    cost: Mapped[dict[str, object]] = mapped_column(default=dict)
+    """As `feedback.budget.Spent`."""
+
+
+class Look(Base):
+    """One scoring of tries beside the best under one secret seed."""
+
+    __tablename__ = "looks"
+
+    task: Mapped[str] = mapped_column(primary_key=True)
+    generation: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    committed: Mapped[str] = mapped_column(default="")
+    scores: Mapped[dict[str, object]] = mapped_column(default=dict)
+    """Scores as JSON by the try's id."""
 
 
 class Report(Base):
@@ -80,16 +117,29 @@ class Report(Base):
     """How often it was begun; more than 1 only when the controller died in the middle of it."""
     seed: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True), default=None)
     best: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    curve: Mapped[dict[str, object]] = mapped_column(default=dict)
+    """For each program that was the best once, by generation: its value on both splits."""
     wall_s: Mapped[float] = mapped_column(default=0.0)
 
 
-class Clock(Base):
-    """Seconds spent on a task so far, over all sittings."""
+class Spending(Base):
+    """What a task has cost so far, over all sittings; see `feedback.budget.Spent`."""
 
-    __tablename__ = "clocks"
+    __tablename__ = "spending"
 
     task: Mapped[str] = mapped_column(primary_key=True)
+    candidates: Mapped[int] = mapped_column(default=0)
     seconds: Mapped[float] = mapped_column(default=0.0)
+    tokens: Mapped[int] = mapped_column(default=0)
+    money: Mapped[float] = mapped_column(default=0.0)
+    malformed: Mapped[int] = mapped_column(default=0)
+    """Answers of the agent that were no decision."""
+    stopped: Mapped[str] = mapped_column(default="")
+    """Why no further generation may begin; empty when one may."""
+
+
+SCHEMA = 2
+"""Raised with every change of a table."""
 
 
 def _open(path: Path) -> Engine:
@@ -100,7 +150,13 @@ def _open(path: Path) -> Engine:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
 
-    Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        found = connection.execute(text("PRAGMA user_version")).scalar_one()
+        if found != SCHEMA:
+            if inspect(connection).get_table_names():
+                raise UserError(f"{path} was made by another version of ratchet: start a new run")
+            Base.metadata.create_all(connection)
+            connection.execute(text(f"PRAGMA user_version = {SCHEMA}"))
     return engine
 
 
@@ -134,12 +190,14 @@ class Archive:
             raise ValueError(f"program {tried.sha[:12]} in the archive was changed")
         return found
 
-    def propose(self, rows: Sequence[tuple[Try, Candidate]]) -> None:
-        """Write down a generation's tries before any of them runs."""
+    def propose(self, rows: Sequence[tuple[Try, Candidate]], *opened: Generation) -> None:
+        """Write down a generation's tries, and what was decided for it, in one transaction before any of them runs."""
         for _, candidate in rows:
             self.keep_program(candidate)
         with self.session() as session:
             session.add_all([row for row, _ in rows])
+            for generation in opened:
+                session.merge(generation)
             session.commit()
 
     def save(self, *rows: Base) -> None:
@@ -163,24 +221,47 @@ class Archive:
             return session.get_one(Try, id_)
 
     def generations(self, task: str) -> list[Generation]:
-        """Finished generations, oldest first."""
+        """Generations that were begun, oldest first; the last of them may be unfinished."""
         with self.session() as session:
             query = select(Generation).where(Generation.task == task).order_by(Generation.number)
             return list(session.scalars(query))
+
+    def looks(self, task: str, generation: int) -> list[Look]:
+        """Scorings of a generation in their order."""
+        with self.session() as session:
+            query = select(Look).where(Look.task == task, Look.generation == generation).order_by(Look.number)
+            return list(session.scalars(query))
+
+    def tasks(self) -> list[str]:
+        """Tasks that were begun."""
+        with self.session() as session:
+            return sorted(session.scalars(select(Try.task).distinct()))
 
     def report(self, task: str) -> Report | None:
         """The scoring of the report split, if it was begun."""
         with self.session() as session:
             return session.get(Report, task)
 
-    def add_seconds(self, task: str, seconds: float) -> float:
-        """Add to the time spent on a task; returns the sum."""
+    def spending(self, task: str) -> Spending:
+        """What a task has cost so far."""
         with self.session() as session:
-            clock = session.get(Clock, task) or Clock(task=task, seconds=0.0)
-            clock.seconds += seconds
-            session.merge(clock)
-            session.commit()
-            return clock.seconds
+            return session.get(Spending, task) or Spending(
+                task=task, candidates=0, seconds=0.0, tokens=0, money=0.0, malformed=0, stopped=""
+            )
+
+    def spend(self, task: str, cost: Spent, *, malformed: int = 0) -> Spent:
+        """Add to what a task has cost; returns the sum."""
+        row = self.spending(task)
+        total = Spent(row.candidates, row.seconds, row.tokens, row.money) + cost
+        row.candidates, row.seconds, row.tokens, row.money = (
+            total.candidates,
+            total.seconds,
+            total.tokens,
+            total.money,
+        )
+        row.malformed += malformed
+        self.save(row)
+        return total
 
     def lineage(self, tried: Try) -> list[str]:
         """The moves from the seed to a try, in order."""

@@ -71,6 +71,9 @@ class Record(BaseModel):
     generation: int = 0
     lineage: list[str] = Field(default_factory=list)
     """The moves that lead from the seed to the best, in order."""
+    run: dict[str, Any] = Field(default_factory=dict)
+    """How a loop came to it: agent, lever policy, plan, what it spent, why it ended, each generation with its canary and its
+    second evaluator, and the value on both splits of every program that was the best once."""
     tries: int = 0
     """Candidates scored on the search split on the way."""
     wall_seconds: float = 0.0

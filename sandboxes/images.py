@@ -69,7 +69,7 @@ def debian_packages(image: str) -> tuple[str, ...]:
 
 
 def _site_hash(image: str) -> str:
-    return _hash((_recipe(image) / "requirements.lock").read_bytes())[:16]
+    return _hash((_recipe(image) / "requirements.lock").read_bytes(), b"no scripts on record")[:16]
 
 
 def lock_hashes(image: str) -> dict[str, str]:
@@ -82,7 +82,9 @@ def recipe_hash(image: str) -> str:
     """Hash over everything an image is made of: base, Dockerfile, lock file and guest programs."""
     guests = [part for path in sorted(GUEST.glob("*.py")) for part in (path.name.encode(), path.read_bytes())]
     files = [RECIPES / "base" / "Dockerfile", _recipe(image) / "Dockerfile", _recipe(image) / "requirements.lock"]
-    return _hash(*(f.read_bytes() for f in files), *guests, debian.recipe(debian_packages(image)))
+    return _hash(
+        *(f.read_bytes() for f in files), *guests, debian.recipe(debian_packages(image)), _site_hash(image).encode()
+    )
 
 
 def docker_tag(image: str) -> str:
@@ -127,10 +129,17 @@ def site(image: str, progress: Progress) -> Path:
         line += ["--require-hashes", *FOR_THE_IMAGE, f"--target={staging}/site"]
         line += ["-r", str(_recipe(image) / "requirements.lock")]
         _run(line, f"installing the packages of image {image}")
-        # Scripts name the Python that installed them, which is not in the image.
-        shutil.rmtree(f"{staging}/site/bin", ignore_errors=True)
+        _forget_scripts(Path(staging) / "site")
         os.replace(f"{staging}/site", done)
     return done
+
+
+def _forget_scripts(packages: Path) -> None:
+    """Remove installed scripts, and their lines in each RECORD: both name the Python that ran pip, not the image's."""
+    shutil.rmtree(packages / "bin", ignore_errors=True)
+    for record in packages.glob("*.dist-info/RECORD"):
+        lines = record.read_text().splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if not line.startswith("../../bin/")))
 
 
 def base_tar(progress: Progress, extra: tuple[str, ...] = ()) -> Path:

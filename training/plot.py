@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.rounds import Round
+from training.history import Round
 
 TIMES = ("sampling", "sandbox", "update", "hand_over")
 

@@ -8,7 +8,7 @@ with the round's, so that a reward always compares two scores under one seed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +28,11 @@ from training.rollout import Rollout
 
 class Scorer(Protocol):
     """Says what programs are worth."""
+
+    @property
+    def scored(self) -> int:
+        """Programs that ran in sandboxes so far."""
+        ...
 
     def __call__(self, programs: Sequence[str]) -> dict[str, Score]:
         """The scores of programs by their source, all comparable with each other."""
@@ -81,6 +86,8 @@ class Played:
     chances: dict[str, float] | None
     """Log-probability of every option at the first place, where options are finite."""
     seconds: dict[str, float]
+    scored: int = 0
+    """Programs that ran in sandboxes."""
 
     def rollouts(self, number: int) -> list[Rollout]:
         """What the trainer learns from. `number`: the round's."""
@@ -115,10 +122,15 @@ def act(
     return attempts, chances
 
 
-def scored(task: Task, scorer: Scorer, places: Sequence[Place], attempts: Sequence[Attempt]) -> list[Attempt]:
+def scored(
+    task: Task,
+    score: Callable[[Sequence[str]], Mapping[str, Score]],
+    places: Sequence[Place],
+    attempts: Sequence[Attempt],
+) -> list[Attempt]:
     """The attempts with verdicts and rewards. Raises SandboxError when no place's own program is ok."""
     programs = [a.action.program for a in attempts if a.action.program is not None]
-    scores = scorer([*(place.source for place in places), *programs])
+    scores = score([*(place.source for place in places), *programs])
     made = []
     for attempt in attempts:
         old, program = scores[places[attempt.group].source], attempt.action.program

@@ -11,31 +11,28 @@ Killed at any moment, a run goes on from its newest state: what was scored befor
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from agents.models.policy import Policy
+from agents.models.policy import Policy, Scored
 from agents.models.sync import HandOver, SyncError, hand_over
-from agents.models.validity import Validity
 from agents.trace import Trace
 from benchmarks.task import Task, Verdict
 from results.store import write_atomically
 from sandboxes.base import UserError
 from training.actions import Place, Space
 from training.checkpoint import Store
+from training.history import Round, kl, read_rounds, why_stop
 from training.objectives import DEFAULT
 from training.rollouts import Played, Scorer, act, read_played, scored, trace_round, write_played
 from training.trainer import Stats, Trainer, TrainingStopped
 
 Say = Callable[[str], None]
-PATIENCE = 3
-"""Rounds in a row that a policy may do one thing only before the run is stopped."""
-ONE_ACTION = 0.05
-"""Nats an action: below it a policy does one thing only (p > 0.95)."""
 
 
 @dataclass(frozen=True)
@@ -61,41 +58,13 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Round:
-    """One round in numbers. Means are over actions; times in seconds."""
+class Budget:
+    """What a run may spend over all its sittings; a round that was killed is not counted."""
 
-    number: int
-    acting: str | None
-    """Hash of the adapter that acted; None is the base model."""
-    adapter: str | None
-    """Hash of the adapter after the round."""
-    reward: float
-    best: float
-    """Largest gain over the seed of a program found so far, added up along its way; 0: none is better."""
-    valid: int
-    actions: int
-    distinct: int
-    """Programs that differ, the places' own not counted."""
-    entropy: float
-    """Nats an action; see `Played.entropy`."""
-    kl_start: float | None
-    """KL(policy that acted ‖ base), nats an action at the seed program, exact; None where options are not finite."""
-    seconds: dict[str, float]
-    """Of sampling, sandbox, update, hand_over."""
-    stats: Stats
-    sync: HandOver | None
-    """None when there was no step, and so nothing to hand over."""
-    spread: float
-    """Largest difference of rewards within a group."""
-    one_action: bool
-    """True when every group did one thing only."""
-    stopped: str = ""
-    """Why the run stopped after this round; "" when it did not."""
-
-    @property
-    def kl(self) -> float | None:
-        """KL to the base: the objective's own estimate where it has one (nats a token), else `kl_start`."""
-        return self.stats.kl_base if self.stats.kl_base is not None else self.kl_start
+    seconds: float = math.inf
+    """Of its rounds. A round that has begun is finished, and another begins only if the longest so far would still fit."""
+    candidates: float = math.inf
+    """Programs scored in sandboxes, those acted on included. Never exceeded: a round that might do so does not begin."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +78,9 @@ class Finished:
     """The last good adapter: of a run that was stopped, the one that acted in its best round."""
     best: Place
     best_gain: float
+    spent: Budget
+    exhausted: str
+    """What of its budget did not suffice for its last round: seconds, candidates, or "" for neither."""
 
 
 @dataclass
@@ -127,16 +99,25 @@ class Training:
     """What is being done now."""
     tell: Callable[[Round], None]
     """Called after each round, with the rounds of an earlier sitting first."""
+    start: Place | None = None
+    """The program to begin with; None is the task's seed."""
+    adapter: str | None = None
+    """Hash of the adapter to begin with, in the store; None is the base model."""
+    budget: Budget = field(default_factory=Budget)
     found: dict[str, tuple[float, Place]] = field(default_factory=dict)
-    """Programs that are better than the one they were made from: gain over the seed, by source."""
+    """Programs that are better than the one they were made from: gain over the first program, by source."""
 
     def run(self) -> Finished:
         """All rounds that are not done. Raises SyncError, ServerGone and other faults; then --resume goes on."""
         self.trace = Trace(self.folder / "trace.jsonl")
+        self.origin = self.start or Place(self.task.seed().source)
         done = self._resumed()
         for line in done:
             self.tell(line)
+        exhausted = ""
         while len(done) < self.plan.rounds and not (done and done[-1].stopped):
+            if exhausted := self._exhausted(done):
+                break
             number = len(done) + 1
             if self.plan.reset_every and number > 1 and (number - 1) % self.plan.reset_every == 0:
                 self.trainer.reset()
@@ -145,10 +126,20 @@ class Training:
             done.append(line)
             self._keep(done)
             self.tell(line)
-        stopped = done[-1].stopped
-        good = max(done, key=lambda r: r.reward).acting if stopped else done[-1].adapter
-        gain, best = max(self.found.values(), key=lambda f: f[0], default=(0.0, Place(self.task.seed().source)))
-        return Finished(done, stopped, good, best, gain)
+        stopped = done[-1].stopped if done else ""
+        good = done[-1].adapter if done else self.adapter
+        if stopped:
+            good = max(done, key=lambda r: r.reward).acting
+        gain, best = max(self.found.values(), key=lambda f: f[0], default=(0.0, self.origin))
+        return Finished(done, stopped, good, best, gain, spent(done), exhausted)
+
+    def _exhausted(self, done: list[Round]) -> str:
+        """What would not suffice for another round."""
+        so_far, places = spent(done), 1 + min(len(self.found), self.plan.places - 1)
+        if so_far.candidates + places * (1 + self.plan.group) > self.budget.candidates:
+            return "candidates"
+        longest = max((sum(line.seconds.values()) for line in done), default=0.0)
+        return "seconds" if so_far.seconds + longest > self.budget.seconds else ""
 
     # -- one round -----------------------------------------------------------------------------------------------
 
@@ -159,10 +150,17 @@ class Training:
         seconds = dict(played.seconds)
         self.say(f"round {number}: update")
         begun, stopped, adapter, sync = time.monotonic(), "", acting, None
+        before = self.trainer.state()
         try:
             stats = self.trainer.step(played.rollouts(number), self.plan.objective)
+            if not stats.skipped and not self._finite():
+                raise TrainingStopped(
+                    f"step {number}: the new adapter gives log-probabilities that are not finite", before.lora
+                )
         except TrainingStopped as error:
-            stats, stopped = Stats(self.trainer.step_number, skipped=str(error)), str(error)
+            stopped = f"{error}; lower --learning-rate"
+            self.trainer.restore(replace(before, step=self.trainer.step_number))
+            stats = Stats(self.trainer.step_number, skipped=stopped)
         seconds["update"] = time.monotonic() - begun
         if not stats.skipped:
             begun = time.monotonic()
@@ -183,7 +181,7 @@ class Training:
             distinct=len({a.action.program for a in played.attempts if a.action.program is not None}),
             entropy=played.entropy, kl_start=self._kl_start(played), seconds=seconds, stats=stats, sync=sync,
             spread=max(max(values) - min(values) for values in rewards.values()),
-            one_action=len(texts) == len(rewards),
+            one_action=len(texts) == len(rewards), scored=played.scored,
         )  # fmt: skip
         return replace(line, stopped=stopped or why_stop([*done, line]))
 
@@ -192,26 +190,34 @@ class Training:
         file = self.folder / "rounds" / f"{number:04d}.json"
         if file.exists():
             return read_played(file)
-        places = [Place(self.task.seed().source), *self._best(self.plan.places - 1)]
+        places = [self.origin, *self._best(self.plan.places - 1)]
         self.say(f"round {number}: sampling {self.plan.group} actions at {len(places)} programs")
         begun = time.monotonic()
         attempts, chances = act(
             self.policy, self.space, places, self.plan.group, temperature=self.plan.temperature,
             seed=(self.plan.seed, number),
         )  # fmt: skip
-        sampled = time.monotonic()
+        sampled, before = time.monotonic(), self.scorer.scored
         self.say(f"round {number}: scoring in sandboxes")
         attempts = scored(self.task, self.scorer, places, attempts)
         seconds = {"sampling": sampled - begun, "sandbox": time.monotonic() - sampled}
-        played = Played(places, attempts, chances, seconds)
+        played = Played(places, attempts, chances, seconds, self.scorer.scored - before)
         write_played(file, played)
         trace_round(self.trace, number, played)
         return played
 
     def _hand_over(self, adapter: Path) -> HandOver:
-        probe = self.space.probe(self.policy, Place(self.task.seed().source))
-        pairs = [(self.policy.encode(p) if isinstance(p, str) else p, tokens) for p, tokens in probe]
-        return hand_over(self.policy, adapter, probe, self.trainer.logprobs(pairs))
+        probe = self.space.probe(self.policy, self.origin)
+        return hand_over(self.policy, adapter, probe, self._expected(probe))
+
+    def _expected(self, probe: list[Scored]) -> list[tuple[float, ...]]:
+        """The trainer's log-probabilities of the probe."""
+        return self.trainer.logprobs([(self.policy.encode(p) if isinstance(p, str) else p, t) for p, t in probe])
+
+    def _finite(self) -> bool:
+        """Whether the trainer's model still gives numbers: one token is enough to tell."""
+        prompt, tokens = self.space.probe(self.policy, self.origin)[0]
+        return all(map(math.isfinite, self._expected([(prompt, tokens[:1])])[0]))
 
     def _best(self, count: int) -> list[Place]:
         return [place for _, place in sorted(self.found.values(), key=lambda f: -f[0])[:count]]
@@ -222,7 +228,7 @@ class Training:
                 at = played.places[a.group]
                 gain = a.reward + (self.found[at.source][0] if at.source in self.found else 0.0)
                 known = self.found.get(a.action.program)
-                if a.action.program != self.task.seed().source and (known is None or gain > known[0]):
+                if a.action.program != self.origin.source and (known is None or gain > known[0]):
                     done = "edited" if a.action.allowed is None else a.action.text
                     self.found[a.action.program] = (gain, Place(a.action.program, (*at.done, done)))
 
@@ -242,6 +248,9 @@ class Training:
     def _resumed(self) -> list[Round]:
         state = self.store.latest()
         if state is None:
+            if self.adapter is not None:
+                self.trainer.load(self.adapter)
+                self._hand_over(self.store.put(self.trainer.lora()).path)
             return []
         done = read_rounds(self.folder / "rounds.jsonl")[: state.step]
         if len(done) < state.step:
@@ -256,37 +265,9 @@ class Training:
         return done
 
 
-def why_stop(done: list[Round]) -> str:
-    """Why a run must not go on after these rounds, or "": the form of answers decays, or the policy has collapsed."""
-    validity = Validity()
-    for line in done:
-        validity = validity.after(line.valid, line.actions)
-    if validity.decay:
-        return f"format decay: {validity.decay}"
-    last = done[-PATIENCE:]
-    if len(last) == PATIENCE and all(r.one_action and r.entropy < ONE_ACTION and r.spread == 0 for r in last):
-        return (
-            f"collapsed policy: in {PATIENCE} rounds one action only and no spread of rewards, so nothing more is learned; "
-            "raise --temperature, lower --learning-rate, or --reset-every"
-        )
-    return ""
+def spent(done: list[Round]) -> Budget:
+    """What these rounds cost."""
+    return Budget(sum(sum(line.seconds.values()) for line in done), sum(line.scored for line in done))
 
 
-def kl(new: Mapping[str, float], old: Mapping[str, float]) -> float:
-    """KL(new ‖ old) in nats, from log-probabilities by option. Raises ValueError when the options differ."""
-    if new.keys() != old.keys():
-        raise ValueError("two policies with different options have no KL")
-    return float(max(0.0, sum(np.exp(p) * (p - old[name]) for name, p in new.items())))
-
-
-def read_rounds(file: Path) -> list[Round]:
-    """The log of a run, as far as it is whole."""
-    found = []
-    for line in file.read_text().splitlines() if file.exists() else []:
-        told = json.loads(line)
-        sync = HandOver(**told["sync"]) if told["sync"] else None
-        found.append(Round(**{**told, "stats": Stats(**told["stats"]), "sync": sync}))
-    return found
-
-
-__all__ = ["Finished", "Plan", "Round", "SyncError", "Training", "read_rounds", "why_stop"]
+__all__ = ["Budget", "Finished", "Plan", "Round", "SyncError", "Training"]

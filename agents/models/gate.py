@@ -46,12 +46,12 @@ def _load() -> LocalModel:
 class SocketGate:
     """Opens sockets to one model, which is loaded at the first request of all. See `benchmarks.task.ModelGate`.
 
-    Every exchange is traced to the file `trace`.
+    Every exchange is traced to the file `trace`; None traces nothing.
     """
 
-    def __init__(self, trace: Path, load: Callable[[], LocalModel] = _load) -> None:
+    def __init__(self, trace: Path | None, load: Callable[[], LocalModel] = _load) -> None:
         self._load = load
-        self._trace = Trace(trace)
+        self._trace = None if trace is None else Trace(trace)
         self._model: LocalModel | None = None
         self._lock = threading.Lock()
 

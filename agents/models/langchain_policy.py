@@ -42,19 +42,7 @@ class LangchainPolicy:
     @classmethod
     def named(cls, name: str, **options: Any) -> LangchainPolicy:
         """By `provider:model`. Raises UserError when the provider's package or key is missing."""
-        try:
-            from langchain.chat_models import init_chat_model
-        except ImportError as error:
-            raise UserError("models of providers need langchain: pip install 'ratchet-bench[providers]'") from error
-        given = [option for option in options if SECRET.search(option) and option != "max_tokens"]
-        if given:
-            raise UserError(
-                f"{', '.join(given)}: keys are read from the environment only; export the provider's variable"
-            )
-        try:
-            return cls(init_chat_model(name, **options))
-        except Exception as error:  # each provider's package has its own way of saying that a key is missing
-            raise UserError(f"can't use {name!r}: {scrubbed(error)}") from None
+        return cls(chat_model(name, **options))
 
     def encode(self, text: str) -> list[int]:
         """Raises Unsupported: the tokens are the provider's."""
@@ -122,6 +110,31 @@ class LangchainPolicy:
             raise
         except Exception as error:  # each provider's package has errors of its own
             raise ServerGone(f"the provider failed: {scrubbed(error)}") from None
+
+
+def chat_model(name: str, *, url: str | None = None, **options: Any) -> BaseChatModel:
+    """A langchain chat model by `provider:model`; `url` is another server that speaks the provider's protocol.
+
+    Raises UserError when the provider's package or key is missing.
+    """
+    try:
+        from langchain.chat_models import init_chat_model
+    except ImportError as error:
+        raise UserError("models of providers need langchain: pip install 'ratchet-bench[providers]'") from error
+    given = [option for option in options if SECRET.search(option) and option != "max_tokens"]
+    if given:
+        raise UserError(f"{', '.join(given)}: keys are read from the environment only; export the provider's variable")
+    if url is not None:
+        options["base_url"] = url
+        if not any(
+            SECRET.search(variable) and os.environ[variable] for variable in os.environ if "API_KEY" in variable
+        ):
+            options["api_key"] = "none"  # a server of one's own asks for none, and the package insists on one
+    try:
+        made: BaseChatModel = init_chat_model(name, **options)
+    except Exception as error:  # each provider's package has its own way of saying that a key is missing
+        raise UserError(f"can't use {name!r}: {scrubbed(error)}") from None
+    return made
 
 
 def _text(prompt: Prompt) -> str:

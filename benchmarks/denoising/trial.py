@@ -100,9 +100,10 @@ def _short(value: float) -> float:
     return round(float(value), 3)
 
 
-def trials(cells: Cells, seed: int, number: int) -> list[Trial]:
+def trials(cells: Cells, seed: int, number: int, train_share: float = 0.9) -> list[Trial]:
     """`number` independent thinnings of a data set under `seed` (a non-negative integer of any size).
 
+    `train_share` is the share of the molecules that the training counts get.
     Cells and genes are shuffled too, so that nothing learned about a position is worth anything elsewhere.
     """
     made = []
@@ -110,7 +111,7 @@ def trials(cells: Cells, seed: int, number: int) -> list[Trial]:
     for index in range(number):
         rng = np.random.default_rng([seed, index])
         order, genes = rng.permutation(counts.shape[0]), rng.permutation(counts.shape[1])
-        trial = Trial(metrics.thin(sparse.csr_matrix(counts[order][:, genes]), rng), order)
+        trial = Trial(metrics.thin(sparse.csr_matrix(counts[order][:, genes]), rng, train_share), order)
         labels = None if cells.labels is None else cells.labels[order]
         names = None if cells.genes is None else cells.genes[genes][trial.split.kept]
         made.append(replace(trial, labels=labels, genes=names))

@@ -20,12 +20,13 @@ from pathlib import Path
 import torch
 
 from benchmarks.kernels import advice, idle, protocol
+from benchmarks.kernels.lending import NO_ROOM, Lending, Room
 from benchmarks.kernels.memory import THREADS
 from benchmarks.kernels.problem import Tensors
 from benchmarks.kernels.protocol import Run, TensorSpec
 from benchmarks.kernels.target import Target
-from benchmarks.program import verdict_of
-from benchmarks.task import Verdict
+from benchmarks.program import reached, verdict_of
+from benchmarks.task import Stage, Verdict
 from sandboxes.base import ExecResult, Limits, SandboxDied, SandboxError
 from sandboxes.session import Session
 
@@ -93,10 +94,20 @@ class Timed:
 class Program:
     """One candidate in its sandbox, ready to be timed. After `Ended` it must not be used again."""
 
-    def __init__(self, session: Session, listener: socket.socket, source: str, limits: Limits, target: Target) -> None:
+    def __init__(
+        self,
+        session: Session,
+        listener: socket.socket,
+        source: str,
+        limits: Limits,
+        target: Target,
+        room: Room = NO_ROOM,
+    ) -> None:
         self._listener = listener
+        self._session = session
         self._limits = limits
         self._target = target
+        self._lending = Lending(target, room)
         self._sequence = 0
         self._channel: socket.socket | None = None
         self.image = session.image_digest
@@ -104,6 +115,7 @@ class Program:
         self.root: int | None = None
         """Process id of the sandbox's supervisor, for `idle`; None when it isn't visible."""
         self._frozen: list[int] | None = None
+        self._loading = True
         # Not `candidate.py`: the guest would import that instead of the loader of the same name.
         files = {"program.py": source.encode()}
         for name in ("guest.py", "protocol.py", *target.guest_files()):
@@ -133,6 +145,7 @@ class Program:
         pid = idle.peer_pid(self._channel)
         self.root = idle.sandbox_root(pid) if pid else None
         self._expect(protocol.READY, time.monotonic() + LOAD_S, f"not loaded within {LOAD_S:g} s")
+        self._loading = False
 
     def time(
         self,
@@ -152,10 +165,9 @@ class Program:
         self.thaw()
         self._sequence += 1
         self._listen_for_nothing()
-        with self._target.inputs(slots, inputs) as given, self._target.outputs(outputs, len(slots)) as taken:
-            self._send(
-                protocol.encode_run(Run(self._sequence, len(slots), inputs, outputs)), [given.handle, taken.handle]
-            )
+        with self._lending.block(slots, inputs, outputs) as (given, taken, handles):
+            run = Run(self._sequence, len(slots), inputs, outputs, self._lending.room)
+            self._send(protocol.encode_run(run), handles)
             late = f"its tensors were not ready within {PREPARE_S:g} s"
             self._expect(protocol.prepared(self._sequence), time.monotonic() + PREPARE_S, late)
             frozen = self.freeze()
@@ -272,8 +284,15 @@ class Program:
             raise Ended(Verdict.OOM if error.oom else Verdict.CRASH, str(error)) from error
         raise Ended(*(ended or (Verdict.INVALID, otherwise)))
 
+    def stage(self) -> Stage:
+        """How far it came. The word is the sandbox's where the process has ended, and otherwise ours."""
+        if self._ending.done():
+            return reached(self._session)
+        return Stage.IMPORT if self._loading else Stage.SMOKE
+
     def close(self) -> None:
         """Hang up; the sandbox is closed by who opened it."""
         self._listener.close()
+        self._lending.close()
         if self._channel is not None:
             self._channel.close()

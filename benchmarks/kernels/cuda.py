@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,17 +58,20 @@ class Region:
 class CudaInputs:
     """See `target.Inputs`. Device memory can't be sealed, so `unchanged` compares sums of words."""
 
-    def __init__(self, driver: vmm.Driver, slots: Sequence[Tensors], specs: tuple[TensorSpec, ...]) -> None:
-        offsets, size = placement(specs, len(slots))
-        self._places = [
-            (checked(tensors[spec.name], spec), spec, places[spec.name])
-            for tensors, places in zip(slots, offsets, strict=True)
-            for spec in specs
-        ]
+    def __init__(self, driver: vmm.Driver, size: int) -> None:
         self._region = Region(driver, size)
         self._region.bytes.zero_()
         self.handle = self._region.handle
+        self._places: list[tuple[Tensor, TensorSpec, int]] = []
         self._sum = 0
+
+    def load(self, slots: Sequence[Tensors], specs: tuple[TensorSpec, ...]) -> None:
+        """See `target.Inputs`."""
+        self._places = [
+            (checked(tensors[spec.name], spec), spec, places[spec.name])
+            for tensors, places in zip(slots, placement(specs, len(slots))[0], strict=True)
+            for spec in specs
+        ]
 
     def fill(self) -> None:
         """See `target.Inputs`."""
@@ -86,21 +89,22 @@ class CudaInputs:
         """See `target.Inputs`."""
         return self._summed() == self._sum
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """See `target.Inputs`."""
         self._region.close()
 
 
 class CudaOutputs:
     """See `target.Outputs`."""
 
-    def __init__(self, driver: vmm.Driver, specs: tuple[TensorSpec, ...], slots: int) -> None:
-        self._specs = specs
-        self._offsets, size = placement(specs, slots)
+    def __init__(self, driver: vmm.Driver, size: int) -> None:
         self._region = Region(driver, size)
         self.handle = self._region.handle
+
+    def lay_out(self, specs: tuple[TensorSpec, ...], slots: int) -> None:
+        """See `target.Outputs`."""
+        self._specs = specs
+        self._offsets = placement(specs, slots)[0]
         self.poison()
         self._copy = torch.zeros_like(self._region.bytes)
         self._words = self._region.bytes.view(torch.int64)
@@ -143,10 +147,8 @@ class CudaOutputs:
         """See `target.Outputs`; views of the copy, which stays on the device."""
         return [{s.name: view(self._copy, s, places[s.name]) for s in self._specs} for places in self._offsets]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """See `target.Outputs`."""
         self._words = torch.empty(0, dtype=torch.int64)
         self._region.close()
 
@@ -155,6 +157,7 @@ class Cuda:
     """The first CUDA device as a `target.Target`. Raises UserError where there is none or it can't be asked."""
 
     name: Device = "cuda"
+    lasting = False
 
     def __init__(self) -> None:
         if not torch.cuda.is_available():
@@ -182,13 +185,13 @@ class Cuda:
         torch.cuda.synchronize()
         return time.perf_counter() - begun
 
-    def inputs(self, slots: Sequence[Tensors], specs: tuple[TensorSpec, ...]) -> CudaInputs:
+    def inputs(self, size: int) -> CudaInputs:
         """See `target.Target`."""
-        return CudaInputs(self._driver, slots, specs)
+        return CudaInputs(self._driver, size)
 
-    def outputs(self, specs: tuple[TensorSpec, ...], slots: int) -> CudaOutputs:
+    def outputs(self, size: int) -> CudaOutputs:
         """See `target.Target`."""
-        return CudaOutputs(self._driver, specs, slots)
+        return CudaOutputs(self._driver, size)
 
     def settle(self) -> tuple[float, float]:
         """See `target.Target`. The last thing done is to fill the L2 cache with zeros of ours, none of them persisting."""

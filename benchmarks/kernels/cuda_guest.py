@@ -13,6 +13,7 @@ class CudaMemory:
     The driver has no notion of sealed memory: inputs can be written here, and the evaluator looks afterwards.
     """
 
+    lasting = False
     driver = None
 
     def __init__(self, size, writable):
@@ -35,6 +36,9 @@ class CudaMemory:
     def map(self, handle):
         """Map memory beneath the tensors."""
         self.addresses.map(self.driver.take(handle))
+
+    def touch(self, size):
+        """Nothing to do: a device has no page faults here."""
 
     def unmap(self):
         """Take the memory away and keep the addresses; nothing stays behind in the cache as persisting."""

@@ -15,7 +15,7 @@ import time
 
 import protocol
 import torch
-from candidate import BROKEN_CONTRACT, call, give_up, load
+from candidate import BROKEN_CONTRACT, accept, call, give_up, load
 
 PROT_NONE, MAP_NORESERVE, MAP_FIXED = 0, 0x4000, 0x10
 libc = ctypes.CDLL(None, use_errno=True)
@@ -24,12 +24,16 @@ libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_i
 
 
 class HostMemory:
-    """Addresses for one memory: tensors are made once, and the memory of each block is mapped beneath them."""
+    """Addresses for one memory, which is mapped once and gets other data for each block."""
+
+    lasting = True
 
     def __init__(self, size, writable):
         self.size = size
-        self.protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        self.writable = writable
         self.address = self._map(None, PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE, -1)
+        self.bytes = torch.frombuffer((ctypes.c_char * size).from_address(self.address), dtype=torch.uint8)
+        self.touched = 0
 
     def _map(self, address, protection, flags, handle):
         found = libc.mmap(address, self.size, protection, flags, handle, 0)
@@ -38,19 +42,27 @@ class HostMemory:
         return found
 
     def tensor(self, spec, offset):
-        """One tensor at its place; there is memory between `map` and `unmap`."""
+        """One tensor at its place; there is memory after `map`."""
         data = (ctypes.c_char * spec.bytes).from_address(self.address + offset)
         return torch.frombuffer(data, dtype=getattr(torch, spec.dtype)).view(spec.shape)
 
     def map(self, handle):
-        """Map memory beneath the tensors, pages and all, so that no page fault is left for the kernel."""
-        self._map(self.address, self.protection, mmap.MAP_SHARED | MAP_FIXED | mmap.MAP_POPULATE, handle)
+        """Map memory beneath the tensors."""
+        self._map(self.address, self.protection(), mmap.MAP_SHARED | MAP_FIXED, handle)
         os.close(handle)
 
-    def unmap(self):
-        """Take the memory away and keep the addresses."""
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE
-        self._map(self.address, PROT_NONE, flags, -1)
+    def protection(self):
+        """What may be done with it."""
+        return mmap.PROT_READ | (mmap.PROT_WRITE if self.writable else 0)
+
+    def touch(self, size):
+        """Touch every page of the first `size` bytes once, so that no page fault is left for the kernel."""
+        pages = self.bytes[self.touched : size : mmap.PAGESIZE]
+        if self.writable:
+            pages.zero_()
+        else:
+            pages.sum()
+        self.touched = max(self.touched, size)
 
 
 class HostClock:
@@ -102,15 +114,16 @@ def returning(kernel, inputs):
     return fill
 
 
-def prepare(run, kernel, form, memory):
-    """Make memories and arguments of a run: everything that can be done without its data."""
-    sides = []
-    for specs, writable in ((run.inputs, False), (run.outputs, True)):
+def prepare(run, kernel, form, memories):
+    """Make the arguments of a run: everything that can be done without its data. Returns the launch and the bytes used."""
+    sides, used = [], []
+    for specs, held in zip((run.inputs, run.outputs), memories, strict=True):
         places, size = protocol.placement(specs, run.slots)
-        held = memory(size, writable)
-        sides.append((held, [{s.name: held.tensor(s, slot[s.name]) for s in specs} for slot in places]))
-    (inputs, given), (outputs, taken) = sides
+        sides.append([{s.name: held.tensor(s, slot[s.name]) for s in specs} for slot in places])
+        used.append(size)
+    given, taken = sides
     calls = [(*grouped(into), *out.values()) for into, out in zip(given, taken, strict=True)]
+    accept(kernel, "kernel", 1 if form == "returns" else len(calls[0]))
     if form == "returns":
         kernel = returning(kernel, len(grouped(given[0])))
 
@@ -118,7 +131,7 @@ def prepare(run, kernel, form, memory):
         for arguments in calls:
             kernel(*arguments)
 
-    return inputs, outputs, launch
+    return launch, used
 
 
 class Channel:
@@ -150,18 +163,23 @@ class Channel:
 
 def serve(channel, kernel, form, memory, clock):
     """Answer runs until the evaluator closes the socket."""
-    known = {}
+    rooms, known = {}, {}
     while True:
         line, handles = channel.line()
         if not line:
             return
         run = protocol.decode_run(line)
-        key = (run.slots, run.inputs, run.outputs)
+        if run.room not in rooms:
+            rooms[run.room] = memory(run.room[0], False), memory(run.room[1], True)
+        memories = rooms[run.room]
+        key = (run.room, run.slots, run.inputs, run.outputs)
         if key not in known:
-            known[key] = prepare(run, kernel, form, memory)
-        inputs, outputs, launch = known[key]
-        inputs.map(handles[0])
-        outputs.map(handles[1])
+            known[key] = prepare(run, kernel, form, memories)
+        launch, used = known[key]
+        for held, handle in zip(memories, handles, strict=False):
+            held.map(handle)
+        for held, size in zip(memories, used, strict=True):
+            held.touch(size)
         channel.say(protocol.prepared(run.sequence))
         if channel.line()[0] != protocol.go(run.sequence):
             return
@@ -169,8 +187,9 @@ def serve(channel, kernel, form, memory, clock):
         call(launch)
         spent = call(clock.stop)
         channel.say(protocol.done(run.sequence, max(0, int(spent))))
-        inputs.unmap()
-        outputs.unmap()
+        for held in memories:
+            if not held.lasting:
+                held.unmap()
 
 
 def main():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.kernels import protocol
 from benchmarks.kernels.clock import Ended, Program
+from benchmarks.kernels.lending import NO_ROOM, Room
 from benchmarks.kernels.target import Target
 from benchmarks.program import MAX_SOURCE_BYTES
 from benchmarks.task import Bench, Candidate, Verdict
@@ -36,8 +37,12 @@ def listening() -> Iterator[tuple[Path, socket.socket]]:
 
 
 @contextmanager
-def program(candidate: Candidate, image: str, limits: Limits, bench: Bench, target: Target) -> Iterator[Program]:
+def program(
+    candidate: Candidate, image: str, limits: Limits, bench: Bench, target: Target, room: Room = NO_ROOM
+) -> Iterator[Program]:
     """Start a candidate in a fresh sandbox. It isn't loaded yet (`connect`), so that several can load at once.
+
+    With `room` for the largest block to come, its memory stays the same for as long as it lives.
 
     Raises Ended for a source that is too large, SandboxError for a fault of ours.
     """
@@ -47,6 +52,6 @@ def program(candidate: Candidate, image: str, limits: Limits, bench: Bench, targ
         folder, listener = stack.enter_context(listening())
         mount = Mount(folder, str(Path(protocol.SOCKET).parent))
         session = stack.enter_context(open_session(bench.sandboxes, image, limits, [mount]))
-        running = Program(session, listener, candidate.source, limits, target)
+        running = Program(session, listener, candidate.source, limits, target, room)
         stack.callback(running.close)
         yield running

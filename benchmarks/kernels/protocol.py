@@ -4,7 +4,7 @@ Both sides import this file: the evaluator as `benchmarks.kernels.protocol`, the
 sandbox. So it needs Python 3.11 and the standard library, nothing else.
 
     guest      -> "ready\n"                  the candidate is loaded
-    evaluator  -> one JSON line (`Run`) with two file descriptors: memory of the next block, inputs and outputs, no data yet
+    evaluator  -> one JSON line (`Run`); with it two file descriptors, memory for inputs and outputs, unless the guest has them
     guest      -> "prepared <sequence>\n"    it is mapped and the tensors are made; now the sandbox is frozen and filled
     evaluator  -> "run <sequence>\n"         the clock runs, the sandbox is awake, the data are there
     guest      -> "done <sequence> <ns>\n"   every slot's kernel call has returned; nanoseconds by its own clock
@@ -65,6 +65,8 @@ class Run:
     slots: int
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    room: tuple[int, int]
+    """Sizes in bytes of the memory for inputs and of that for outputs; a block uses the first part of each."""
 
 
 def _up(offset: int, alignment: int) -> int:
@@ -93,6 +95,7 @@ def encode_run(run: Run) -> bytes:
         "slots": run.slots,
         "inputs": [[s.name, list(s.shape), s.dtype] for s in run.inputs],
         "outputs": [[s.name, list(s.shape), s.dtype] for s in run.outputs],
+        "room": list(run.room),
     }
     line = json.dumps(fields).encode() + b"\n"
     if len(line) > MAX_REQUEST_BYTES:
@@ -123,15 +126,18 @@ def decode_run(line: bytes) -> Run:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not JSON: {error}") from error
-    if not isinstance(fields, dict) or set(fields) != {"sequence", "slots", "inputs", "outputs"}:
-        raise ProtocolError("a request has the fields sequence, slots, inputs and outputs")
+    if not isinstance(fields, dict) or set(fields) != {"sequence", "slots", "inputs", "outputs", "room"}:
+        raise ProtocolError("a request has the fields sequence, slots, inputs, outputs and room")
     if not isinstance(fields["inputs"], list) or not isinstance(fields["outputs"], list):
         raise ProtocolError("inputs and outputs are lists")
+    if not isinstance(fields["room"], list) or len(fields["room"]) != 2:
+        raise ProtocolError("room is two sizes")
     return Run(
         _natural(fields["sequence"], 0),
         _natural(fields["slots"], 1),
         tuple(map(_spec, fields["inputs"])),
         tuple(map(_spec, fields["outputs"])),
+        (_natural(fields["room"][0], 1), _natural(fields["room"][1], 1)),
     )
 
 

@@ -18,9 +18,11 @@ import numpy as np
 
 from benchmarks.kernels import bootstrap, idle
 from benchmarks.kernels.clock import BUSY, Ended, Look, Program, Timed
+from benchmarks.kernels.lending import Room
 from benchmarks.kernels.opening import program
 from benchmarks.kernels.plan import Plan, Schedule
 from benchmarks.kernels.problem import Doubles, Problem, S, Tensors, mistake
+from benchmarks.kernels.protocol import placement
 from benchmarks.kernels.target import Target
 from benchmarks.task import Bench, Candidate, Split, Verdict
 from sandboxes.base import Limits, SandboxError
@@ -112,6 +114,15 @@ class Run(Generic[S]):
     def schedule(self) -> Schedule:
         """What this run did, for later runs to repeat."""
         return Schedule(self.launches, self.rounds)
+
+    def _room(self) -> Room:
+        """Bytes of inputs and of outputs of the largest block there can be."""
+        blocks = [(shape, 1) for shape in self._problem.checks(self._target.name)]
+        blocks += [(shape, self._plan.launches(shape, 0.0)) for shape in self.shapes]
+        return (
+            max(placement(shape.inputs, launches)[1] for shape, launches in blocks),
+            max(placement(shape.outputs, launches)[1] for shape, launches in blocks),
+        )
 
     def _block(self, shape: S, *, timed: bool, launches: int = 1) -> Block[S]:
         """Draw a block's inputs, which depend on the seed and on how many blocks there were, and compute its answers."""
@@ -226,7 +237,7 @@ class Run(Generic[S]):
         with ExitStack() as stack:
             for entrant in entrants:
                 try:
-                    opened = program(entrant.candidate, image, limits, bench, self._target)
+                    opened = program(entrant.candidate, image, limits, bench, self._target, self._room())
                     entrant.program = stack.enter_context(opened)
                 except Ended as ended:
                     entrant.ended = ended
@@ -264,7 +275,10 @@ class Run(Generic[S]):
             for launches in PILOTS:
                 if launches <= self._plan.launches(shape, self._pilot[shape.key]):
                     play(self._block(shape, timed=False, launches=launches), [self.plain])
-            self.launches.setdefault(shape.key, self._plan.launches(shape, self._pilot[shape.key]))
+            launches = self.launches.setdefault(shape.key, self._plan.launches(shape, self._pilot[shape.key]))
+            # The first block of that size finds memory that nobody used yet.
+            if launches > 1 and not play(self._block(shape, timed=False, launches=launches)):
+                return
         largest = max(shape.bytes for shape in self.shapes)
         self.roofline.measure(largest)
         since = time.monotonic()

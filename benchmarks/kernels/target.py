@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Protocol
 
 from torch import Tensor
 
@@ -16,27 +16,36 @@ from benchmarks.kernels.roofline import Roofline
 
 
 class Inputs(Protocol):
-    """Data of one block that the candidate may read."""
+    """Memory that one candidate may read, with the data of one block after the other."""
 
     handle: int
     """File descriptor that the candidate maps."""
 
+    def load(self, slots: Sequence[Tensors], specs: tuple[TensorSpec, ...]) -> None:
+        """Take the next block's data, one tensor for every slot and spec. Raises ValueError when one is not as its spec."""
+        ...
+
     def fill(self) -> None:
-        """Write the data; until then there is nothing to see."""
+        """Write the data; until then the last block's are there, or nothing."""
         ...
 
     def unchanged(self) -> bool:
         """False when somebody wrote to it."""
         ...
 
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *error: object) -> None: ...
+    def close(self) -> None:
+        """Let go of the memory."""
+        ...
 
 
 class Outputs(Protocol):
-    """Memory of one block that the candidate writes."""
+    """Memory that one candidate writes, block after block."""
 
     handle: int
+
+    def lay_out(self, specs: tuple[TensorSpec, ...], slots: int) -> None:
+        """Make room for the next block, poisoned."""
+        ...
 
     def poison(self) -> None:
         """Overwrite everything with what can't be an answer."""
@@ -68,8 +77,9 @@ class Outputs(Protocol):
         """The copied tensors of every slot by name."""
         ...
 
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *error: object) -> None: ...
+    def close(self) -> None:
+        """Let go of the memory."""
+        ...
 
 
 class Target(Protocol):
@@ -77,12 +87,15 @@ class Target(Protocol):
 
     name: Device
 
-    def inputs(self, slots: Sequence[Tensors], specs: tuple[TensorSpec, ...]) -> Inputs:
-        """Memory for one tensor for every slot and spec. Raises ValueError when a tensor is not as its spec."""
+    lasting: bool
+    """Whether a program keeps its memory from block to block. Where memory is scarce (a GPU) it gets new memory each time."""
+
+    def inputs(self, size: int) -> Inputs:
+        """Memory of that many bytes."""
         ...
 
-    def outputs(self, specs: tuple[TensorSpec, ...], slots: int) -> Outputs:
-        """Memory for that many slots."""
+    def outputs(self, size: int) -> Outputs:
+        """Memory of that many bytes."""
         ...
 
     def settle(self) -> tuple[float, float]:

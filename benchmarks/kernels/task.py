@@ -16,6 +16,8 @@ from benchmarks.kernels.memory import Host
 from benchmarks.kernels.plan import FULL, QUICK, Schedule
 from benchmarks.kernels.problem import Device, Doubles, Problem, S
 from benchmarks.kernels.rounds import Entrant, Run
+from benchmarks.kernels.second import between
+from benchmarks.kernels.smoke import smoke
 from benchmarks.kernels.target import Target
 from benchmarks.kernels.verdict import suspicion
 from benchmarks.task import Bench, Candidate, Direction, Metric, Score, Split, Task, Verdict
@@ -38,6 +40,8 @@ class KernelTask(Task, Generic[S]):
     limits = Limits(memory_bytes=1536 * MIB, cpus=2.0, wall_s=900.0, scratch_bytes=256 * MIB)
 
     device: Device = "cpu"
+    other_shapes: bool = False
+    """True for the second evaluator: shapes drawn between those of the two splits, timed a few times."""
 
     @cached_property
     def target(self) -> Target:
@@ -57,16 +61,27 @@ class KernelTask(Task, Generic[S]):
             other.image, other.limits = "kernels-cuda", CUDA_LIMITS
         return other
 
+    def smoke(self, candidate: Candidate, bench: Bench) -> Score:
+        """See `Task.smoke`: one launch of the first checked shape, in form and values; nothing is timed."""
+        return smoke(self.problem, self.target, self.image, self.limits, candidate, bench)
+
+    def second(self) -> Task:
+        """The same kernel at other shapes."""
+        other = copy.copy(self)
+        other.other_shapes = True
+        return other
+
     def score(self, candidates: Sequence[Candidate], split: Split, seed: int, bench: Bench) -> list[Score]:
         """Race the candidates, a few at a time, all on inputs of one seed. See `Task.score`.
 
         The first few decide how many blocks there are; the others get as many, so that any two can be paired.
         """
-        plan, target = QUICK if bench.quick else FULL, self.target
+        plan, target = QUICK if bench.quick or self.other_shapes else FULL, self.target
+        problem = between(self.problem, split, seed, self.device) if self.other_shapes else self.problem
         scores: list[Score] = []
         schedule: Schedule | None = None
         for first in range(0, len(candidates), TOGETHER):
-            run = Run(self.problem, split, plan, seed, target, schedule)
+            run = Run(problem, split, plan, seed, target, schedule)
             entrants = run.run(candidates[first : first + TOGETHER], bench, self.image, self.limits)
             scores += [score_of(entrant, run, bench) for entrant in entrants]
             if schedule is None and run.rounds >= plan.least:

@@ -31,7 +31,7 @@ def written(answer):
 
 def main():
     """Call the candidate once, and write `predictions.jsonl`."""
-    predict = load("/scratch/candidate.py", "predict")
+    predict = load("/scratch/candidate.py", "predict", arguments=4)
     train, cases = rows("/scratch/train.jsonl"), rows("/scratch/cases.jsonl")
     with open("/scratch/charges.json", encoding="utf-8") as file:
         charges = json.load(file)

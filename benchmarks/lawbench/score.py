@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.lawbench import data, predictions
+from benchmarks.lawbench.second import in_other_words
 from benchmarks.lawbench.sheet import Sheet, inputs, score_answers, sheet
+from benchmarks.lawbench.smoke import smoke
 from benchmarks.program import Job, run_program
 from benchmarks.task import Bench, Candidate, Direction, Metric, Score, Split, Task, Verdict
 from sandboxes.base import MIB, Limits
@@ -30,6 +33,8 @@ class LawBench(Task):
     uses_model = True
     fresh_inputs = False
     takes_submissions = True
+    other_words: bool = False
+    """True for the second evaluator: fewer cases, with names and figures masked."""
 
     def law(self) -> data.LawData:
         """The task's cases by split."""
@@ -46,10 +51,20 @@ class LawBench(Task):
     def score(self, candidates: Sequence[Candidate], split: Split, seed: int, bench: Bench) -> list[Score]:
         """See `Task.score`. Units are keyed by the published file's ids, so scores under different seeds pair."""
         law = self.law()
-        cases = law.cases(split)
+        cases = in_other_words(law.cases(split)) if self.other_words else law.cases(split)
         shown = sheet(data.sample(cases, QUICK_CASES) if bench.quick else cases, seed)
         given = inputs(law.charges, law.shown(split), shown)
         return [self._score(candidate, law, shown, given, split, bench) for candidate in candidates]
+
+    def smoke(self, candidate: Candidate, bench: Bench) -> Score:
+        """See `Task.smoke`."""
+        return smoke(self, GUEST, OUTPUT, self.law().charges, candidate, bench)
+
+    def second(self) -> Task:
+        """Seven in ten of the same cases, with names and figures masked."""
+        other = copy.copy(self)
+        other.other_words = True
+        return other
 
     def _score(
         self, candidate: Candidate, law: data.LawData, shown: Sheet, given: dict[str, bytes], split: Split, bench: Bench

@@ -21,7 +21,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.kernels import idle, rounds
 from benchmarks.kernels.clock import Program
-from benchmarks.kernels.plan import Plan
+from benchmarks.kernels.plan import Plan, Schedule
 from benchmarks.kernels.rounds import Run
 from benchmarks.kernels.task import KernelTask, score_of
 from benchmarks.kernels.trimul.score import TASK as TRIMUL
@@ -34,7 +34,9 @@ from sandboxes.base import SandboxFactory
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published" / "kernels-cpu"
 PRODUCTS = (96, 192, 384, 768, 1280)
 ROWS = (16, 128, 1024, 4096)
-AGREE = Plan(least=10, most=10, seconds=60.0, block_s=0.005)
+AGREE = Plan(least=10, most=10, seconds=60.0)
+PAIRS = 5
+"""Runs of the evaluator and of `timeit`, one after the other."""
 REPEAT = Plan(least=12, most=12, seconds=60.0)
 TIMES = 10
 
@@ -45,42 +47,51 @@ def publish(name: str, what: str, numbers: dict[str, Any]) -> None:
     write_atomically(PUBLISHED / f"{name}.json", text.encode())
 
 
-def scored(task: KernelTask[Any], plan: Plan, sandboxes: SandboxFactory, seed: int) -> tuple[Score, Run[Any]]:
+def scored(
+    task: KernelTask[Any], plan: Plan, sandboxes: SandboxFactory, seed: int, schedule: Schedule | None = None
+) -> tuple[Score, Run[Any]]:
     """The plain program as a candidate, so that its ratio to itself is known to be 1."""
-    run = Run(task.problem, Split.REPORT, plan, seed, task.target)
+    run = Run(task.problem, Split.REPORT, plan, seed, task.target, schedule)
     [entrant] = run.run([Candidate(source=task.problem.plain)], Bench(sandboxes), task.image, task.limits)
     return score_of(entrant, run, Bench(sandboxes)), run
 
 
-def compared(task: KernelTask[Any], source: str, sandboxes: SandboxFactory) -> list[dict[str, float | str]]:
-    """For each shape: the evaluator's median and `timeit`'s, before and after it, in microseconds."""
-
-    def by_timeit(run_launches: Callable[[str], int]) -> dict[str, list[float]]:
-        answers = {}
-        for shape in task.problem.shapes(Split.REPORT):
-            shapes = [list(s.shape) for s in (*shape.inputs, *shape.outputs)]
-            request = json.dumps([source, shapes, run_launches(shape.key), AGREE.least])
-            answers[shape.key] = [us * 1e6 for us in json.loads(in_one_process(request))]
-        return answers
-
-    score, run = scored(task, AGREE, sandboxes, 3)
-    assert score.ok, score.reason
-    first, second = (by_timeit(run.launches.__getitem__) for _ in range(2))
-    rows: list[dict[str, float | str]] = []
+def by_timeit(run: Run[Any], source: str) -> dict[str, tuple[float, float]]:
+    """For each shape, microseconds a launch in one process: on inputs written anew for each block, and on hot ones."""
+    answers = {}
     for shape in run.shapes:
-        ours = score.secondary[f"{shape.key}/time_us"]
-        same, other = ((a + b) / 2 for a, b in list(zip(first[shape.key], second[shape.key], strict=True))[:2])
-        blocks, empty = (score.raw[f"{shape.key}/{name}"] for name in ("block_us", "empty_block_us"))
-        best, best_other = (
-            (min(blocks) - min(empty)) / run.launches[shape.key],
-            min(first[shape.key][2], second[shape.key][2]),
-        )
+        inputs, outputs = ([list(spec.shape) for spec in specs] for specs in (shape.inputs, shape.outputs))
+        request = json.dumps([source, inputs, outputs, run.launches[shape.key], AGREE.least])
+        fresh, hot = json.loads(in_one_process(request))
+        answers[shape.key] = fresh * 1e6, hot * 1e6
+    return answers
+
+
+def compared(task: KernelTask[Any], source: str, sandboxes: SandboxFactory) -> list[dict[str, Any]]:
+    """For each shape: medians of the evaluator and of `timeit` in microseconds, in turn, so that what drifts drifts for both."""
+    ours: dict[str, list[float]] = {}
+    theirs: dict[str, list[tuple[float, float]]] = {}
+    protocol: dict[str, list[float]] = {}
+    schedule = None
+    for seed in range(PAIRS):
+        score, run = scored(task, AGREE, sandboxes, seed, schedule)
+        assert score.ok, score.reason
+        schedule = run.schedule
+        for key, both in by_timeit(run, source).items():
+            theirs.setdefault(key, []).append(both)
+            ours.setdefault(key, []).append(score.secondary[f"{key}/time_us"])
+            protocol.setdefault(key, []).append(score.secondary[f"{key}/protocol_us"])
+    rows = []
+    for shape in run.shapes:
+        mine, fresh, hot = ours[shape.key], *map(list, zip(*theirs[shape.key], strict=True))
         rows.append({
-            "kernel": shape.key, "launches": run.launches[shape.key], "evaluator_us": ours, "timeit_us": other,
-            "timeit_one_input_us": same, "difference": ours / other - 1,
-            "timeit_against_itself": second[shape.key][1] / first[shape.key][1] - 1,
-            "best_evaluator_us": best, "best_timeit_us": best_other, "difference_of_best": best / best_other - 1,
-            "protocol_us_a_block": score.secondary[f"{shape.key}/protocol_us"], "best_protocol_us_a_block": min(empty),
+            "kernel": shape.key, "launches": run.launches[shape.key],
+            "evaluator_us": statistics.median(mine), "timeit_us": statistics.median(fresh),
+            "difference": statistics.median(mine) / statistics.median(fresh) - 1,
+            "differences": [a / b - 1 for a, b in zip(mine, fresh, strict=True)],
+            "timeit_range": (max(fresh) - min(fresh)) / statistics.median(fresh),
+            "evaluator_range": (max(mine) - min(mine)) / statistics.median(mine),
+            "timeit_hot_us": statistics.median(hot), "protocol_us_a_block": statistics.median(protocol[shape.key]),
         })  # fmt: skip
     return rows
 
@@ -96,7 +107,7 @@ def test_agreement_with_timeit(benchmark: BenchmarkFixture, sandboxes: SandboxFa
     problem, source = FAMILIES[family]
     rows = benchmark.pedantic(compared, (OneKernel(problem), source, sandboxes), rounds=1)  # type: ignore[no-untyped-call]
     benchmark.extra_info["rows"] = rows
-    what = f"evaluator's median of {AGREE.least} blocks against timeit in one process"
+    what = f"evaluator against timeit in one process: medians of {PAIRS} runs of {AGREE.least} blocks each, in turn"
     publish(f"agreement-{family}", what, {"rows": rows})
     for row in rows:
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})

@@ -1,6 +1,7 @@
 """Does training pay? The trained policy against the untrained one, uniform choice, and Optuna's TPE, on equal terms.
 
-    python -m feedback.experiments.learning --minutes 3        (call it again until it says that all is done)
+    python -m feedback.experiments.learning --minutes 3                            (again until it says that all is done)
+    python -m feedback.experiments.learning --task denoising --seeds-from 100 --seeds 1 --learning-rate 3e-4    (tuning)
 
 Every option of a few programs of a task is scored once in sandboxes (`table.py`). Then each method draws the same number of
 options at the same two programs and is told their rewards. So all methods and seeds share one scoring of each program: the
@@ -34,6 +35,8 @@ WORK = Path("results") / "runs" / "learning"
 PUBLISHED = Path("results") / "published" / "training-cpu" / "learning.json"
 TRAINED, HELD_OUT = PLACES[:2], PLACES[2]
 TASKS = ("denoising", "lawbench")
+TUNING = 100
+"""Seeds from here on chose the learning rate; no published figure is made of them."""
 
 
 @dataclass(frozen=True)
@@ -188,12 +191,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument(
+        "--seeds-from", type=int, default=0, help=f"{TUNING} and more are for tuning, and not published"
+    )
+    parser.add_argument("--learning-rate", type=float, default=Setup.learning_rate)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default=Setup.dtype)
     parser.add_argument("--task", action="append", choices=TASKS)
     parser.add_argument(
         "--publish", action="store_true", help="write the record from what is done, and do nothing else"
     )
     asked = parser.parse_args()
-    end, setup = time.monotonic() + (0 if asked.publish else 60 * asked.minutes), Setup()
+    end = time.monotonic() + (0 if asked.publish else 60 * asked.minutes)
+    setup = Setup(learning_rate=asked.learning_rate, dtype=asked.dtype)
+    tuning = asked.seeds_from >= TUNING
+    if not tuning and setup != Setup():
+        parser.error(f"another setup is for tuning: give --seeds-from {TUNING} with it")
     made: dict[str, Any] = {}
     for name in asked.task or TASKS:
         task = find(name)
@@ -201,24 +213,41 @@ def main() -> None:
         if not set(TRAINED) <= set(rows):
             return print(f"{name}: more options to score; call again")
         runs: list[dict[str, Any]] = []
-        for seed in range(asked.seeds):
-            file = WORK / f"{name}-{seed}.json"
+        for seed in range(asked.seeds_from, asked.seeds_from + asked.seeds):
+            key = f"{name}-{seed}-{setup.learning_rate:g}-{setup.dtype}"
+            file = WORK / f"{key}.json"
             if not file.exists():
                 if asked.publish:
                     break
                 if time.monotonic() > end:
-                    return print(f"{name}: {seed} seeds done; call again")
+                    return print(f"{name}: {len(runs)} seeds done; call again")
                 count = setup.rounds * setup.group * len(TRAINED)
-                run: dict[str, Any] = {"seed": seed, "policy": train(task, rows, setup, seed, WORK / f"{name}-{seed}"),
+                run: dict[str, Any] = {"seed": seed, "setup": asdict(setup), "policy": train(task, rows, setup, seed, WORK / key),
                        "uniform": uniform(rows, count, seed), "tpe": tpe(rows, count, seed)}  # fmt: skip
                 write_atomically(file, json.dumps(run, indent=1).encode())
                 print(f"{name} seed {seed}: {figures(rows, [run])}", flush=True)
             runs.append(json.loads(file.read_text()))
+        if tuning:
+            continue
         rows = tables(task, lambda: time.monotonic() < end, PLACES)
-        made[name] = {"figures": figures(rows, runs), "runs": runs,
+        made[name] = {"figures": figures(rows, runs), "runs": runs, "tuning": tuned(name, rows),
                       "table": json.loads((WORK / f"{name}-table.json").read_text())}  # fmt: skip
+    if tuning:
+        return None
     publish(made, setup)
     print(f"all done: {PUBLISHED}")
+
+
+def tuned(name: str, rows: Mapping[str, Row]) -> list[dict[str, Any]]:
+    """What the setup was chosen by: expected reward of one action after training, of the seeds for tuning."""
+    found = []
+    for file in sorted(WORK.glob(f"{name}-[0-9]*.json")):
+        run = json.loads(file.read_text())
+        if run["seed"] >= TUNING:
+            reward = float(np.mean([expected(run["policy"]["trained"][place], rows[place]) for place in TRAINED]))
+            found.append({"seed": run["seed"], "setup": run["setup"], "trained policy": reward,
+                          "seconds": sum(run["policy"]["seconds"].values())})  # fmt: skip
+    return found
 
 
 def tables(task: Task, budget: Callable[[], bool], places: Sequence[str]) -> dict[str, Row]:

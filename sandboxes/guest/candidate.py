@@ -4,12 +4,16 @@ A domain's guest program imports this. What it reports is advice for the reason 
 that the evaluator parses, because the candidate shares this process and could forge anything said here.
 """
 
+import contextlib
+import inspect
 import os
 import sys
 import traceback
 
 BROKEN_CONTRACT = 65
 CANDIDATE_RAISED = 66
+STAGE = "/scratch/stage"
+"""How far loading has come, as one word: "import" once it parses, "contract" once it ran, "smoke" once it can be called."""
 
 
 def give_up(code, reason):
@@ -20,19 +24,47 @@ def give_up(code, reason):
     os._exit(code)
 
 
-def load(path, function):
-    """The function called `function` of the program at `path`, or the end of this process with the reason."""
+def reached(stage):
+    """Note the stage that begins now. What fills the disk must not look like a failure of loading."""
+    with contextlib.suppress(OSError), open(STAGE, "w", encoding="ascii") as file:
+        file.write(stage)
+
+
+def load(path, function, arguments=None):
+    """The function called `function` of the program at `path`, or the end of this process with the reason.
+
+    It must take that many positional arguments; None is for a caller that will see to it with `accept`.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             code = compile(file.read(), "candidate.py", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         give_up(BROKEN_CONTRACT, f"candidate does not parse: {error}")
+    reached("import")
     space = {"__name__": "candidate", "__file__": "candidate.py"}
     call(exec, code, space)
+    reached("contract")
     found = space.get(function)
     if not callable(found):
         give_up(BROKEN_CONTRACT, f"candidate defines no function {function}()")
+    if arguments is not None:
+        accept(found, function, arguments)
     return found
+
+
+def accept(found, function, arguments):
+    """End this process unless the function takes that many positional arguments, where it tells what it takes."""
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):
+        signature = None  # Compiled code may not tell; the call will.
+    if signature is not None:
+        try:
+            signature.bind(*[None] * arguments)
+        except TypeError as error:
+            reason = f"{function}() is called with {arguments} positional arguments and has {signature}: {error}"
+            give_up(BROKEN_CONTRACT, f"TypeError: {reason}")
+    reached("smoke")
 
 
 def call(function, *args):

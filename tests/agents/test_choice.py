@@ -7,10 +7,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.models.choice import drawn, option_logprobs, paths
+from agents.models.torch_local import LocalModel
+from agents.models.torch_policy import TorchPolicy
+from tests.training.tiny_model import make_actor
 
 END = 0
 OPTIONS = st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=4).map(tuple), min_size=1, max_size=8, unique=True)
@@ -77,3 +81,28 @@ def test_draws_have_the_probabilities_and_greedy_takes_the_likeliest() -> None:
 def test_options_must_be_distinct_texts(options: list[list[int]]) -> None:
     with pytest.raises(ValueError, match="option"):
         paths(options, END)
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> TorchPolicy:
+    return TorchPolicy(LocalModel(make_actor(tmp_path_factory.mktemp("model") / "actor"), dtype=torch.float32))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+@pytest.mark.parametrize("options", [["a", "b"], ["go", "go on", "stop", "step 2"], ["é", "è", "e"], ["alone"]])
+def test_logprobs_of_a_choice_are_those_of_its_tokens_one_by_one(
+    policy: TorchPolicy, options: list[str], temperature: float
+) -> None:
+    """Each token's score is asked for alone, and renormalised over the tokens that could have stood in its place."""
+    chosen = policy.choose(["What next? "], [options], temperature=temperature, seed=1)[0]
+    ids = [tuple(policy.encode(text)) for text in options]
+    ends = [p + ((0,) if any(q[: len(p)] == p != q for q in ids) else ()) for p in ids]  # 0 is the end of a turn
+    assert chosen.tokens == ends[chosen.index]
+    for path, found in zip(ends, chosen.logprobs, strict=True):
+        expected = 0.0
+        for i, token in enumerate(path):
+            siblings = sorted({p[i] for p in ends if p[:i] == path[:i]})
+            [scores] = zip(*policy.score([((*chosen.prompt, *path[:i]), (s,)) for s in siblings]), strict=True)
+            weights = np.exp(np.array(scores) / temperature)
+            expected += float(np.log(weights[siblings.index(token)] / weights.sum()))
+        assert found == pytest.approx(expected, abs=1e-5)

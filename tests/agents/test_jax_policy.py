@@ -19,7 +19,7 @@ pytestmark = pytest.mark.model
 Make = Callable[..., Adapter]
 QUESTIONS = ["What is the capital of France? One word.", "Name a colour that you like and say in a sentence why."]
 PAIRS: list[Scored] = [("The sky is", (253, 2798, 30)), ("Once", (5,)), ("The sky is", (6,)), ("Once", ())]
-# All tests use the same few shapes: each new one costs seconds of compiling.
+# All tests use the same few buckets of shapes, because each new one is compiled; fewer new tokens stay in theirs.
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,9 @@ def test_one_seed_gives_the_same_tokens_as_torch(
 
 
 def test_another_seed_gives_other_tokens(policy: JaxPolicy) -> None:
-    first, second = (policy.sample(asked(policy), 2, max_tokens=12, seed=seed) for seed in (1, 2))
+    first, second, again = (policy.sample(asked(policy), 2, max_tokens=4, seed=seed) for seed in (1, 2, 1))
     assert first != second
-    assert first == policy.sample(asked(policy), 2, max_tokens=12, seed=1)
+    assert first == again
 
 
 def test_scores_and_choices_are_those_of_torch(policy: JaxPolicy, torch_policy: TorchPolicy) -> None:

@@ -17,9 +17,10 @@ from benchmarks.registry import task
 from benchmarks.task import Score, Verdict
 from sandboxes.base import SandboxError, UserError
 from training.actions import Action, Place
+from training.history import PATIENCE, Round, kl, read_rounds, why_stop
 from training.plot import plot
 from training.rollouts import Attempt, Played, read_played, scored, write_played
-from training.rounds import PATIENCE, Plan, Round, kl, read_rounds, why_stop
+from training.rounds import Plan
 from training.trainer import Stats
 
 GOOD = Action((1, 2), (3, 4), (-0.5, -0.25), ((3, 5), (4,)), "SPEED = 2", "SPEED = 2\n")

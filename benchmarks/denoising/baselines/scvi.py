@@ -34,5 +34,8 @@ def denoise(counts):
         train_size=1.0, plan_kwargs=PLAN, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         default_root_dir="/tmp",
     )  # fmt: skip
+    # Lightning takes an error in a training step for the user's wish to stop: the model would go on untrained.
+    if model.trainer.interrupted or model.trainer.global_step == 0:
+        raise RuntimeError(f"training was interrupted after {model.trainer.global_step} updates")
     shares = model.get_normalized_expression(library_size=1, return_numpy=True)
     return np.asarray(shares, dtype=np.float32) * np.asarray(counts.sum(axis=1), dtype=np.float32)

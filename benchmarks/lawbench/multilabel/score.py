@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,9 @@ from benchmarks.lawbench import metrics, predictions
 from benchmarks.lawbench.multilabel import data, outputs
 from benchmarks.lawbench.score import GUEST, OUTPUT, TOKENS_PER_CASE
 from benchmarks.lawbench.score import TASK as SINGLE
+from benchmarks.lawbench.second import in_other_words
 from benchmarks.lawbench.sheet import fresh_names, lines
+from benchmarks.lawbench.smoke import smoke
 from benchmarks.program import Job, run_program
 from benchmarks.task import Bench, Candidate, Direction, Metric, Score, Split, Task, Verdict
 from results.stats import bootstrap_mean
@@ -61,6 +64,8 @@ class LawBenchMultilabel(Task):
     fresh_inputs = False
     optional_data = True
     takes_submissions = True
+    other_words: bool = False
+    """See `LawBench.other_words`."""
 
     def missing(self) -> str | None:
         """See `Task.missing`."""
@@ -74,11 +79,22 @@ class LawBenchMultilabel(Task):
         """See `Task.score`. Units are keyed by the question's place in the published file."""
         law = data.load()
         rng = random.Random(seed)
-        cases = list(law.cases(split)[:QUICK_CASES] if bench.quick else law.cases(split))
+        known = in_other_words(law.cases(split)) if self.other_words else law.cases(split)
+        cases = list(known[:QUICK_CASES] if bench.quick else known)
         rng.shuffle(cases)
         asked = list(zip(fresh_names(len(cases), rng), cases, strict=True))
         given = inputs(law.charges, law, asked)
         return [self._score(candidate, law, asked, given, bench) for candidate in candidates]
+
+    def smoke(self, candidate: Candidate, bench: Bench) -> Score:
+        """See `Task.smoke`."""
+        return smoke(self, GUEST, OUTPUT, data.load().charges, candidate, bench)
+
+    def second(self) -> Task:
+        """See `LawBench.second`."""
+        other = copy.copy(self)
+        other.other_words = True
+        return other
 
     def _score(
         self, candidate: Candidate, law: data.LawSets, asked: Asked, given: dict[str, bytes], bench: Bench

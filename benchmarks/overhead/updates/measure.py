@@ -74,7 +74,8 @@ def trl_python() -> Path:
 
 
 def run(way: str, work: Work, model: Path) -> dict[str, Any]:
-    """Wall and processor seconds of each counted update, tokens per second of the median one, `peak_bytes`."""
+    """Wall and processor seconds of each counted update, tokens per second of the median one and their range, `peak_bytes`."""
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "work.json"
         file.write_text(json.dumps(work.given()))
@@ -99,7 +100,7 @@ def run(way: str, work: Work, model: Path) -> dict[str, Any]:
         "cpu_seconds": found["cpu_seconds"][work.warmups :],
         "tokens_per_second": work.tokens / statistics.median(counted),
         "tokens_per_cpu_second": work.tokens / statistics.median(found["cpu_seconds"][work.warmups :]), "peak_bytes": found["peak_bytes"],
-        "load_before": os.getloadavg()[0],
+        "tokens_per_second_range": [work.tokens / max(counted), work.tokens / min(counted)], "load_before": load,
     }  # fmt: skip
 
 

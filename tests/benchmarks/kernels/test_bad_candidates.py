@@ -40,7 +40,7 @@ BAD = {
     "defines nothing": ("x = 1", Verdict.INVALID, "no function kernel"),
     "imports what is not there": ("import no_such_package", Verdict.CRASH, "ModuleNotFoundError"),
     "raises": (raising("raise KeyError('left')"), Verdict.CRASH, "KeyError"),
-    "takes other arguments": ("def kernel(x):\n    pass", Verdict.CRASH, "TypeError"),
+    "takes other arguments": ("def kernel(x):\n    pass", Verdict.INVALID, "TypeError"),
     "calls itself without end": (raising("kernel(*a)"), Verdict.CRASH, "RecursionError"),
     "never returns": (raising("while True: pass"), Verdict.TIMEOUT, "longer than"),
     "is too large": ("#" * (1024 * 1024 + 1), Verdict.INVALID, "larger than"),

@@ -14,7 +14,7 @@ from benchmarks.lawbench.predictions import Answer
 from benchmarks.lawbench.score import TASK
 from benchmarks.lawbench.sheet import score_answers, sheet
 from benchmarks.task import Candidate
-from feedback.loop import measurement
+from feedback.report import measurement
 from results.record import Record, read_record, write_record
 from sandboxes.base import UserError
 

@@ -1,0 +1,89 @@
+"""The weights lever of the loop: training of the task's model, and the trained model as a guide of the harness search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agents.models.policy import Policy
+from benchmarks.evaluator import Evaluator
+from benchmarks.task import Task
+from feedback.budget import Spent
+from feedback.decision import TrainingWish
+from feedback.moves import moves_for
+from training.actions import Choice, Edit, Place, menu
+from training.request import Fulfilled, TrainingRequest, fulfil
+
+PLACES = 2
+"""Programs acted on in a round: the one to start from, and the best found so far."""
+FOR_THE_GATE = 4
+"""Candidates of the budget that training leaves for judging what it found."""
+
+
+@dataclass
+class WeightsLever:
+    """Trains adapters for one task. The model is loaded at the first use of all, in float32."""
+
+    task: Task
+    evaluator: Evaluator
+    model: Callable[[], Path]
+    """Folder of the base model."""
+    quick: bool = True
+    _policy: Policy | None = field(default=None, repr=False)
+
+    def edits(self) -> list[Edit]:
+        """The task's moves, as the action space takes them."""
+        return [Edit(m.name, m.why, m.edit) for m in moves_for(self.task.name)]
+
+    def request(self, wish: TrainingWish, left: Spent, seed: int) -> TrainingRequest | None:
+        """The wish, cut to what is left of the budget; None when not even one round fits."""
+        a_round = PLACES * (wish.group + 1)
+        affordable = (left.candidates - FOR_THE_GATE) / a_round
+        if affordable < 1:
+            return None
+        rounds = int(min(wish.rounds, affordable))
+        return TrainingRequest(
+            objective=wish.objective, rounds=rounds, group=wish.group, places=PLACES, learning_rate=wish.learning_rate,
+            rank=wish.rank, seconds=min(3600.0, left.seconds), candidates=rounds * a_round, seed=seed, quick=self.quick,
+        )  # fmt: skip
+
+    def train(
+        self, request: TrainingRequest, start: Place, adapter: str | None, folder: Path, say: Callable[[str], None]
+    ) -> Fulfilled:
+        """Go on with the training in `folder`, or begin it there. Raises as `training.request.fulfil` does."""
+        return fulfil(
+            request, task=self.task, evaluator=self.evaluator, start=start, edits=self.edits(), folder=folder,
+            model=self.model(), policy=self.policy(), adapter=adapter, say=say,
+        )  # fmt: skip
+
+    def policy(self) -> Policy:
+        """The task's model as a sampler."""
+        if self._policy is None:
+            import torch
+
+            from agents.models.torch_local import LocalModel
+            from agents.models.torch_policy import TorchPolicy
+
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            self._policy = TorchPolicy(LocalModel(self.model(), device=device, dtype=torch.float32))
+        return self._policy
+
+    def guide(self, adapter: str | None, source: str, done: Sequence[str]) -> Mapping[str, float] | None:
+        """Log-probability of each option of a program's menu by the model that wears `adapter`; None without one."""
+        if adapter is None or not menu(source, self.edits()):
+            return None
+        policy = self.policy()
+        wore = policy.adapter
+        policy.load_adapter(adapter)
+        try:
+            _, options, found = Choice(self.task, self.edits()).distribution(policy, Place(source, tuple(done)))
+        finally:
+            policy.load_adapter(wore)
+        return dict(zip(options, found, strict=True))
+
+    def close(self) -> None:
+        """Let go of the model."""
+        if self._policy is not None:
+            self._policy.close()
+            self._policy = None
