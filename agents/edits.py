@@ -16,8 +16,8 @@ class EditError(ValueError):
 def _parse(source: str) -> ast.Module:
     try:
         return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError) as error:
-        raise EditError(f"program does not parse: {error}") from error
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # MemoryError: nested too deep for the parser
+        raise EditError(f"program does not parse: {error or type(error).__name__}") from error
 
 
 def _splice(source: str, node: ast.stmt, text: str) -> str:

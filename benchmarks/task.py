@@ -200,6 +200,11 @@ class Task(ABC):
     takes_submissions: bool = False
     """True when `score_submission` is there: a file of answers can be scored without a program."""
 
+    def subject(self, unit: str) -> str | None:
+        """What a unit was measured on, where several units, of one scoring or of several, are repeats on the same thing and
+        so no independent evidence (e.g. thinnings of one cell); None where each unit stands for itself."""
+        return None
+
     def missing(self) -> str | None:
         """None when the task's data is at hand, else one line that says how to get it."""
         return None

@@ -170,7 +170,7 @@ def agent_of(settings: Settings, task: Task, weights: WeightsLever, gate: Socket
         chat = chat_model(settings.model, url=settings.url)
     trace = Trace(folder / "trace" / "agent.jsonl")
     return LanguageModel(
-        chat, task.name, context=settings.context, prices=Prices(*settings.prices), trace=trace,
+        chat, task.name, context=settings.context, max_tokens=max(256, min(2048, settings.context // 10)), prices=Prices(*settings.prices), trace=trace,
         structured=settings.model != "local",
     )  # fmt: skip
 

@@ -184,7 +184,8 @@ class Archive:
 
     def candidate(self, tried: Try) -> Candidate:
         """The program of a try, as a candidate. Raises ValueError when the stored text is not what was hashed."""
-        source = (self.folder / "programs" / f"{tried.sha}.py").read_text()
+        # Bytes: reading as text would turn each line end into our own, and the program into another one.
+        source = (self.folder / "programs" / f"{tried.sha}.py").read_bytes().decode()
         found = Candidate(source=source, weights=tried.weights, name="+".join(tried.moves) or "seed")
         if found.sha != tried.sha:
             raise ValueError(f"program {tried.sha[:12]} in the archive was changed")

@@ -50,7 +50,7 @@ class Budget:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"a budget of {value} {field.name} is none: give a positive number, or leave it out")
 
     def left(self, spent: Spent) -> Spent:

@@ -6,8 +6,9 @@ is data from an agent that may be a language model: bounded, parsed, and never e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -42,7 +43,7 @@ class Setting(_Part):
 
     kind: Literal["setting"] = "setting"
     name: str = Field(max_length=100)
-    value: int | float = Field(allow_inf_nan=False)
+    value: int | float = Field(allow_inf_nan=False, ge=-1e15, le=1e15)
 
 
 class Diff(_Part):
@@ -102,6 +103,45 @@ class Decision(_Part):
         if self.lever is Lever.WEIGHTS and (self.training is None or self.edits):
             raise ValueError("the weights lever takes training, and no edits")
         return self
+
+
+def schema(levers: Sequence[Lever], moves: Sequence[str], constants: Sequence[str], width: int) -> dict[str, Any]:
+    """The JSON schema of the decisions that can be carried out now, for servers that hold a model to one.
+
+    Narrower than `Decision`: moves and constants are listed by name, and each lever has its own branch.
+    """
+
+    def an(kind: str, **fields: Any) -> dict[str, Any]:
+        told = {"kind": {"const": kind}, **fields}
+        return {"type": "object", "properties": told, "required": list(told), "additionalProperties": False}
+
+    text = {"type": "string", "maxLength": 2000}
+    edits = [an("diff", text=text), an("program", source=text)]
+    if constants:
+        edits.insert(0, an("setting", name={"enum": list(constants)}, value={"type": "number"}))
+    if moves:
+        names = {"type": "array", "items": {"enum": list(moves)}, "minItems": 1, "maxItems": 3}
+        edits.insert(0, an("moves", names=names))
+    edit = {
+        "type": "object",
+        "properties": {"edit": {"anyOf": edits}},
+        "required": ["edit"],
+        "additionalProperties": False,
+    }
+    branches: dict[Lever, tuple[str, dict[str, Any]]] = {
+        Lever.HARNESS: ("edits", {"type": "array", "items": edit, "minItems": 1, "maxItems": min(width, MAX_EDITS)}),
+        Lever.WEIGHTS: ("training", {
+            "type": "object", "additionalProperties": False, "required": ["objective", "rounds", "group"],
+            "properties": {"objective": {"enum": sorted(OBJECTIVES)}, "rounds": {"type": "integer", "minimum": 1, "maximum": 8},
+                           "group": {"type": "integer", "minimum": 2, "maximum": 16}},
+        }),
+    }  # fmt: skip
+    made = []
+    for lever in levers:
+        name, body = branches[lever]
+        fields = {"lever": {"const": lever.value}, "reason": {"type": "string", "maxLength": 200}, name: body}
+        made.append({"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False})
+    return made[0] if len(made) == 1 else {"anyOf": made}
 
 
 def applied(edit: Edit, source: str, library: dict[str, object]) -> str:

@@ -7,7 +7,8 @@ A run may keep something that is no better with a chance of at most `ERROR`, ove
     a look gets         that / looks                       (the k-th look at growing data is a test of its own)
 
 The test is a sign-flip test on the paired differences: under the hypothesis that a try is no better, each unit's difference
-could as well have had the other sign. It makes no assumption about their law, on answers that are right or wrong it is
+could as well have had the other sign. Units that are repeats on one thing (thinnings of one cell, in one look or several) are
+averaged first and flipped together (`Task.subject`), or a difference of one cell would count as often as it was measured. It makes no assumption about their law, on answers that are right or wrong it is
 McNemar's exact test, and its p-value never is zero: (1 + flips as large as what was seen) / (1 + flips). Fisher 1935, The
 Design of Experiments, section 21; the added one: Phipson and Smyth 2010, doi:10.2202/1544-6115.1585.
 """
@@ -28,6 +29,10 @@ LOOKS = 3
 PROMISING = 0.25
 """A try whose p is larger after a look is not looked at again. Stopping early without a claim costs no error."""
 FLIPS = 40_000
+"""At least; more where the error that a look may make is so small that fewer could never show it."""
+AT_ONCE = 4_000
+FINER = 20
+"""Times smaller than what it is held against that a p-value can be."""
 
 
 @dataclass(frozen=True)
@@ -52,23 +57,27 @@ def share(*, generations: int, tries: int, looks: int) -> float:
     return ERROR / (max(1, generations) * max(1, tries) * max(1, looks))
 
 
-def sign_flip(differences: Sequence[float], *, seed: int = 0) -> float:
-    """One-sided p-value of "the mean is not above zero", by sign flips of the differences [n]. Exact up to 15 units."""
+def sign_flip(differences: Sequence[float], *, flips: int = FLIPS, seed: int = 0) -> float:
+    """One-sided p-value of "the mean is not above zero", by sign flips of the differences [n]. Exact up to 15 units.
+
+    `flips` bounds the p-value from below, by 1 / (1 + flips).
+    """
     values = np.asarray(differences, dtype=np.float64)
     values = values[values != 0]
     n = len(values)
     if n == 0 or values.sum() <= 0:
         return 1.0
-    seen = values.sum() * (1 - 1e-12)
+    seen = values.sum() - 1e-12 * np.abs(values).sum()  # a tie is as large, whatever order it was added up in
     if n <= 15:
         signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
         return float(np.mean(signs @ values >= seen))
     rng, large = np.random.default_rng(seed), 0
-    for _ in range(8):
+    for start in range(0, flips, AT_ONCE):
         # Bits are drawn eight at a time: forty thousand flips of a thousand units are five million bytes, not forty.
-        bits = np.unpackbits(rng.integers(0, 256, size=(FLIPS // 8, (n + 7) // 8), dtype=np.uint8), axis=1)[:, :n]
-        large += int(np.sum((1.0 - 2.0 * bits) @ values >= seen))
-    return (1 + large) / (1 + FLIPS)
+        size = (min(AT_ONCE, flips - start), (n + 7) // 8)
+        bits = np.unpackbits(rng.integers(0, 256, size=size, dtype=np.uint8), axis=1)[:, :n]
+        large += int(np.sum(values.sum() - 2.0 * (bits @ values) >= seen))
+    return (1 + large) / (1 + flips)
 
 
 def judge(
@@ -80,18 +89,19 @@ def judge(
     """
     if not all(score.ok for score in best):
         return Decision(False, "the best program failed this time, so there is nothing to compare with")
-    for score in new:
+    for score, beside in zip(new, best, strict=True):
         if not score.ok:
             return Decision(False, f"{score.verdict.value}: {score.reason}")
-        below = _below_floor(task, score, best[0])
+        below = _below_floor(task, score, beside)
         if below:
             return Decision(False, below)
     sign = 1.0 if task.metric.direction is Direction.UP else -1.0
-    mean, interval = paired_difference(_joined(new), _joined(best))
+    ours, theirs = _joined(task, new), _joined(task, best)
+    mean, interval = paired_difference(ours, theirs)
     gain, (low, high) = sign * mean, sorted(sign * bound for bound in interval)
-    ours, theirs = _joined(new), _joined(best)
-    p = sign_flip([sign * (ours[key] - theirs[key]) for key in sorted(ours)])
     alpha = share(generations=generations, tries=tries, looks=looks)
+    flips = max(FLIPS, math.ceil(FINER / alpha))
+    p = sign_flip([sign * (ours[key] - theirs[key]) for key in sorted(ours)], flips=flips)
     said = f"p = {p:.2g} against {alpha:.2g}"
     if gain > 0 and p <= alpha:
         return Decision(True, f"better, {said}", gain, low, high, p, alpha)
@@ -99,9 +109,13 @@ def judge(
     return Decision(False, f"not shown to be better, {said}", gain, low, high, p, alpha, undecided=more)
 
 
-def _joined(scores: Sequence[Score]) -> dict[str, float]:
-    """Units of all looks in one mapping."""
-    return {f"{look}/{key}": value for look, score in enumerate(scores) for key, value in score.units.items()}
+def _joined(task: Task, scores: Sequence[Score]) -> dict[str, float]:
+    """Units of all looks in one mapping, and the mean where several are repeats on one subject."""
+    found: dict[str, list[float]] = {}
+    for look, score in enumerate(scores):
+        for key, value in score.units.items():
+            found.setdefault(task.subject(key) or f"{look}/{key}", []).append(value)
+    return {key: float(np.mean(values)) for key, values in found.items()}
 
 
 def _below_floor(task: Task, new: Score, best: Score) -> str:

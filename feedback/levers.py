@@ -120,7 +120,8 @@ class Bandit:
 
     A lever's gain a pull has a normal law with unknown mean and variance and a normal-inverse-gamma prior, centred on the
     mean over all pulls and as wide as they are, which weighs `prior` pulls. A mean is drawn from each lever's posterior
-    (Student's t), divided by the lever's mean seconds, and the larger one wins. Each lever is pulled once before that.
+    (Student's t), divided by the lever's mean seconds, and the larger one wins. A pull that keeps nothing gains 0, and none
+    gains less, so a draw below 0 counts as 0; of two such the cheaper lever wins. Each lever is pulled once before that.
     (Thompson 1933; the posterior: Murphy 2007, "Conjugate Bayesian analysis of the Gaussian distribution", section 6.)
     """
 
@@ -136,22 +137,22 @@ class Bandit:
         rng = np.random.default_rng([*seed, len(pulls)])
         gains = np.array([p.gain for p in pulls])
         centre, width = float(gains.mean()), max(float(gains.std()), 1e-3 * max(1e-9, abs(float(gains.mean()))), 1e-12)
-        rates, evidence = {}, {}
+        rates, costs, evidence = {}, {}, {}
         for lever in self.levers:
             own = np.array([p.gain for p in pulls if p.lever is lever])
-            cost = float(np.mean([p.seconds for p in pulls if p.lever is lever]))
+            cost = costs[lever] = float(np.mean([p.seconds for p in pulls if p.lever is lever]))
             n, mean = len(own), float(own.mean())
             weight = self.prior + n
             at = (self.prior * centre + n * mean) / weight
             a = 1.0 + n / 2
             b = width**2 + ((own - mean) ** 2).sum() / 2 + self.prior * n * (mean - centre) ** 2 / (2 * weight)
             drawn = at + float(rng.standard_t(2 * a)) * float(np.sqrt(b / (a * weight)))
-            rates[lever] = drawn / max(cost, 1e-9)
+            rates[lever] = max(drawn, 0.0) / max(cost, 1e-9)
             evidence[lever.value] = {
                 "pulls": n, "mean_gain": mean, "mean_seconds": cost, "posterior_mean": at, "drawn_gain": drawn,
                 "drawn_gain_per_second": rates[lever],
             }  # fmt: skip
-        best = max(rates, key=lambda lever: rates[lever])
+        best = max(rates, key=lambda lever: (rates[lever], -costs[lever]))
         return LeverChoice(best, "the larger drawn gain per second", evidence)
 
 

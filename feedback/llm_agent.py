@@ -17,14 +17,14 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import ValidationError
 
-from agents.edits import EditError, whole_program
+from agents.edits import EditError, numeric_constants, whole_program
 from agents.models.langchain_policy import scrubbed
 from agents.models.policy import ServerGone
 from agents.trace import Trace
 from feedback.agent import Answer, Asked
 from feedback.briefing import Briefing, printable
 from feedback.budget import Prices, Spent
-from feedback.decision import Decision
+from feedback.decision import Decision, schema
 from feedback.moves import moves_for
 
 TRIES = 2
@@ -65,9 +65,11 @@ class LanguageModel:
         """See `FeedbackAgent.decide`."""
         prompt = cut(asked.briefing.text(asked.levers), self.context) + "\n\n" + FORM.format(width=asked.width)
         messages: list[BaseMessage] = [SystemMessage(ROLE), HumanMessage(prompt)]
+        source = asked.briefing.program
+        form = schema(asked.levers, list(asked.briefing.moves), list(_constants(source)), asked.width)
         cost, malformed, why = Spent(), 0, ""
-        for attempt in range(TRIES):
-            answer, spent = self._ask(messages, (*asked.seed, attempt), schema=True)
+        for _ in range(TRIES):
+            answer, spent = self._ask(messages, form)
             cost += spent
             try:
                 decision = self._checked(parsed(answer), asked)
@@ -86,8 +88,8 @@ class LanguageModel:
         form = "Write the whole Python program in one block fenced by ```python and ```."
         messages: list[BaseMessage] = [HumanMessage(f"{cut(told, self.context)}\n\n{form}")]
         cost, malformed, why = Spent(), 0, ""
-        for attempt in range(TRIES):
-            answer, spent = self._ask(messages, (*seed, attempt), schema=False)
+        for _ in range(TRIES):
+            answer, spent = self._ask(messages, None)
             cost += spent
             try:
                 source = whole_program("", answer)
@@ -112,10 +114,10 @@ class LanguageModel:
                 raise ValueError(f"no move {printable(unknown[0], 60)!r}")
         return decision
 
-    def _ask(self, messages: list[BaseMessage], seed: Sequence[int], *, schema: bool) -> tuple[str, Spent]:
+    def _ask(self, messages: list[BaseMessage], form: dict[str, Any] | None) -> tuple[str, Spent]:
         """One answer and its cost. Raises ServerGone."""
         try:
-            raw = self._invoke(messages, schema=schema and self.structured and not self._no_schema)
+            raw = self._invoke(messages, form if self.structured and not self._no_schema else None)
         except Exception as error:  # each provider's package has errors of its own
             raise ServerGone(f"the feedback agent's model failed: {scrubbed(error)}") from None
         text = raw.text if isinstance(raw.text, str) else str(raw.content)
@@ -130,16 +132,15 @@ class LanguageModel:
             )
         return text[:MAX_ANSWER], cost
 
-    def _invoke(self, messages: list[BaseMessage], *, schema: bool) -> AIMessage:
+    def _invoke(self, messages: list[BaseMessage], form: dict[str, Any] | None) -> AIMessage:
         how: dict[str, Any] = {"max_tokens": self.max_tokens}
-        if schema:
+        if form is not None:
             # OpenAI's form of structured output, which vLLM and most servers understand.
-            form = {"name": "decision", "schema": Decision.model_json_schema()}
-            how["response_format"] = {"type": "json_schema", "json_schema": form}
+            how["response_format"] = {"type": "json_schema", "json_schema": {"name": "decision", "schema": form}}
         try:
             answer = self.chat.bind(**how).invoke(messages)
         except Exception:
-            if not schema:
+            if form is None:
                 raise
             self._no_schema = True
             answer = self.chat.bind(max_tokens=self.max_tokens).invoke(messages)
@@ -162,6 +163,13 @@ def parsed(answer: str) -> Decision:
     if isinstance(value.get("edit"), dict) and "edits" not in value:  # one edit without the list around it
         value["edits"] = [{"edit": value.pop("edit")}]
     return Decision.model_validate(value)
+
+
+def _constants(source: str) -> dict[str, int | float]:
+    try:
+        return numeric_constants(source)
+    except EditError:
+        return {}
 
 
 def cut(text: str, most: int) -> str:

@@ -59,6 +59,10 @@ class Loop:
 
     def run(self) -> Finished:
         """All generations that are not finished, then the report, then the record."""
+        return publish(self, self.search())
+
+    def search(self) -> Try:
+        """All generations that are not finished; returns the best. The report split is not touched."""
         best = self._first()
         for number in range(1, self.plan.generations + 1):
             done = self._done(number)
@@ -69,7 +73,7 @@ class Loop:
                     break
                 done = self._generation(number, best)
             best = done
-        return publish(self, best)
+        return best
 
     def _done(self, number: int) -> Try | None:
         """The best after a generation that is finished."""

@@ -111,7 +111,7 @@ class Search:
         for text in _order(options, list(library), history, guided, asked.seed):
             if full():
                 return
-            offer(_edit(text, library), on)
+            offer(edit_of(text, library), on)
 
 
 def _order(
@@ -135,7 +135,8 @@ def _order(
     )
 
 
-def _edit(text: str, library: Mapping[str, Move]) -> Moves | Setting:
+def edit_of(text: str, library: Mapping[str, Move]) -> Moves | Setting:
+    """An option of the menu as an edit."""
     if text in library:
         return Moves(names=(text,))
     name, _, value = text.partition(" = ")

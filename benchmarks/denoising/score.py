@@ -76,6 +76,10 @@ class Denoising(Task):
         """See `Task.missing`."""
         return data.missing()
 
+    def subject(self, unit: str) -> str:
+        """See `Task.subject`: the cell, whatever the thinning."""
+        return unit.rpartition("/")[2]
+
     def fetch(self, progress: Callable[[str], None]) -> None:
         """See `Task.fetch`."""
         data.fetch(progress)

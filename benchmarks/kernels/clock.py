@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.kernels import advice, idle, protocol
+from benchmarks.kernels import advice, cores, idle, protocol
 from benchmarks.kernels.lending import NO_ROOM, Lending, Room
 from benchmarks.kernels.memory import THREADS
 from benchmarks.kernels.problem import Tensors
@@ -176,6 +176,7 @@ class Program:
                 given.fill()
             if self._target.settle()[0] > BUSY:
                 raise Ended(Verdict.REWARD_HACK, "was at work on the device before it was asked")
+            bound = cores.spread(self._frozen or (), THREADS) if self._target.name == "cpu" else {}
             state = {f"{name}.before": value for name, value in self._target.state().items()}
             start = rng.randrange(2**30)
             looked: list[tuple[float, list[bool]]] = []
@@ -188,6 +189,7 @@ class Program:
                 # It could be watching its memory, so the data come on its own time.
                 given.fill()
             self.thaw()
+            cores.release(bound)
             self._send(protocol.go(self._sequence))
             claimed = self._done(time.monotonic() + wall_s, wall_s, look_after_s, look)
             glance = taken.glance(start)

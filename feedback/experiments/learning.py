@@ -22,18 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from benchmarks.registry import task as find
 from benchmarks.task import Task
 from feedback.experiments import table
+from feedback.experiments.figures import TRAINED, expected, figures, summary, tpe, uniform
 from feedback.experiments.table import PLACES, Row
 from results.provenance import provenance
 from results.store import write_atomically
 
 WORK = Path("results") / "runs" / "learning"
 PUBLISHED = Path("results") / "published" / "training-cpu" / "learning.json"
-TRAINED, HELD_OUT = PLACES[:2], PLACES[2]
 TASKS = ("denoising", "lawbench")
 TUNING = 100
 """Seeds from here on chose the learning rate; no published figure is made of them."""
@@ -50,11 +49,16 @@ class Setup:
     learning_rate: float = 1e-3
     rank: int = 8
     dtype: str = "float32"
+    temperature: float = 1.0
+    """Of the policy that acts and is trained."""
 
 
-def expected(chances: Mapping[str, float], row: Row) -> float:
-    """Σ p(option) · reward(option), from log-probabilities."""
-    return float(sum(np.exp(p) * row.rewards[text] for text, p in chances.items()))
+EXPERIMENTS = {
+    "temperature 1": (Setup(), range(5)),
+    "temperature 2": (Setup(temperature=2.0, dtype="bfloat16"), range(10, 15)),
+}
+"""Setup and seeds; intervals are over these. The second was made because the first fails on most seeds: a policy that hardly
+ever draws a good option commits itself to a poor one. Its seeds are new, so that none of them had a part in the choice."""
 
 
 def train(task: Task, rows: Mapping[str, Row], setup: Setup, seed: int, work: Path) -> dict[str, Any]:
@@ -74,7 +78,12 @@ def train(task: Task, rows: Mapping[str, Row], setup: Setup, seed: int, work: Pa
     folder = model_folder(print)
     space = Choice(task, table.edits_of(task))
     settings = Settings(
-        rank=setup.rank, alpha=2 * setup.rank, learning_rate=setup.learning_rate, dtype=setup.dtype, seed=seed
+        rank=setup.rank,
+        alpha=2 * setup.rank,
+        learning_rate=setup.learning_rate,
+        dtype=setup.dtype,
+        seed=seed,
+        temperature=setup.temperature,
     )
     trainer = TorchTrainer(folder, settings)
     policy = TorchPolicy(LocalModel(folder, dtype=getattr(torch, setup.dtype)))
@@ -85,7 +94,9 @@ def train(task: Task, rows: Mapping[str, Row], setup: Setup, seed: int, work: Pa
     places = {name: table.place(name, task, rows) for name in PLACES}
 
     def look() -> dict[str, dict[str, float]]:
-        seen = {name: space.distribution(policy, place) for name, place in places.items()}
+        seen = {
+            name: space.distribution(policy, place, temperature=setup.temperature) for name, place in places.items()
+        }
         return {name: dict(zip(options, logprobs, strict=True)) for name, (_, options, logprobs) in seen.items()}
 
     untrained = look()
@@ -94,7 +105,11 @@ def train(task: Task, rows: Mapping[str, Row], setup: Setup, seed: int, work: Pa
         attempts, begun = [], time.monotonic()
         for group, name in enumerate(TRAINED):
             acts = space.act(
-                policy, rows[name].place, setup.group, temperature=1.0, seed=1000 * seed + 10 * number + group
+                policy,
+                rows[name].place,
+                setup.group,
+                temperature=setup.temperature,
+                seed=1000 * seed + 10 * number + group,
             )
             attempts += [Attempt(group, a, reward=rows[name].rewards[a.text]) for a in acts.actions]
             drawn += [(name, a.text) for a in acts.actions]
@@ -114,128 +129,62 @@ def train(task: Task, rows: Mapping[str, Row], setup: Setup, seed: int, work: Pa
     }  # fmt: skip
 
 
-def summary(drawn: Sequence[tuple[str, str]], rows: Mapping[str, Row]) -> dict[str, Any]:
-    """What a sequence of scored candidates was worth."""
-    rewards = [rows[name].rewards[text] for name, text in drawn]
-    return {
-        "candidates": len(drawn), "distinct": len(set(drawn)), "mean": float(np.mean(rewards)),
-        "last_quarter": float(np.mean(rewards[-(len(rewards) // 4) :])),
-        "best_found": float(np.mean([max(rows[n].rewards[t] for m, t in drawn if m == n) for n in TRAINED])),
-    }  # fmt: skip
-
-
-def uniform(rows: Mapping[str, Row], count: int, seed: int) -> dict[str, Any]:
-    """Options drawn with equal chances."""
-    rng = np.random.default_rng([seed, 1])
-    drawn = [(name, str(rng.choice(list(rows[name].rewards)))) for name in TRAINED * (count // 2)]
-    return summary(drawn, rows)
-
-
-def tpe(rows: Mapping[str, Row], count: int, seed: int) -> dict[str, Any]:
-    """Optuna's TPE sampler with its defaults: one study a program, the option as a categorical parameter."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    studies = {
-        name: optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=2 * seed + i))
-        for i, name in enumerate(TRAINED)
-    }
-    drawn = []
-    for name in TRAINED * (count // 2):
-        trial = studies[name].ask()
-        text = trial.suggest_categorical("option", list(rows[name].rewards))
-        studies[name].tell(trial, rows[name].rewards[text])
-        drawn.append((name, text))
-    return summary(drawn, rows)
-
-
-def interval(values: Sequence[float]) -> dict[str, Any]:
-    """Mean and 95 % interval by Student's t over seeds; no interval for fewer than two."""
-    mean, n = float(np.mean(values)), len(values)
-    if n < 2:
-        return {"mean": mean, "interval": None, "n": n}
-    half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
-    return {"mean": mean, "interval": [mean - half, mean + half], "n": n}
-
-
-def figures(rows: Mapping[str, Row], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the runs of one task say, over seeds."""
-
-    def seen(where: Sequence[str]) -> dict[str, Any]:
-        def over(what: str) -> list[float]:
-            return [float(np.mean([expected(run["policy"][what][name], rows[name]) for name in where])) for run in runs]
-
-        trained, base = over("trained"), over("untrained")
-        chance = float(np.mean([np.mean(list(rows[name].rewards.values())) for name in where]))
-        return {
-            "trained policy": interval(trained), "untrained policy": interval(base), "uniform choice": chance,
-            "trained minus untrained": interval([a - b for a, b in zip(trained, base, strict=True)]),
-            "trained minus uniform": interval([a - chance for a in trained]),
-            "best option": float(np.mean([max(rows[name].rewards.values()) for name in where])),
-        }  # fmt: skip
-
-    methods = ("policy", "uniform", "tpe")
-    return {
-        "expected reward of one action, programs trained on": seen(TRAINED),
-        "expected reward of one action, program not trained on": seen((HELD_OUT,)) if HELD_OUT in rows else None,
-        "over all scored candidates": {
-            measure: {m: interval([run[m][measure] for run in runs]) for m in methods}
-            for measure in ("mean", "last_quarter", "best_found", "distinct", "candidates")
-        },
-        "seconds of training, scoring not counted": interval([sum(run["policy"]["seconds"].values()) for run in runs]),
-    }
-
-
 def main() -> None:
     """Go on where the last call stopped, for at most `--minutes` and what is begun by then."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=3.0)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument(
-        "--seeds-from", type=int, default=0, help=f"{TUNING} and more are for tuning, and not published"
-    )
-    parser.add_argument("--learning-rate", type=float, default=Setup.learning_rate)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default=Setup.dtype)
     parser.add_argument("--task", action="append", choices=TASKS)
-    parser.add_argument(
-        "--publish", action="store_true", help="write the record from what is done, and do nothing else"
-    )
+    parser.add_argument("--publish", action="store_true", help="write the record of what is done, and do nothing else")
+    tuning = parser.add_argument_group("tuning, in place of the experiments")
+    tuning.add_argument("--seeds-from", type=int, help=f"{TUNING} or more")
+    tuning.add_argument("--seeds", type=int, default=1)
+    tuning.add_argument("--learning-rate", type=float, default=Setup.learning_rate)
+    tuning.add_argument("--temperature", type=float, default=Setup.temperature)
+    tuning.add_argument("--dtype", choices=("float32", "bfloat16"), default=Setup.dtype)
     asked = parser.parse_args()
-    end = time.monotonic() + (0 if asked.publish else 60 * asked.minutes)
-    setup = Setup(learning_rate=asked.learning_rate, dtype=asked.dtype)
-    tuning = asked.seeds_from >= TUNING
-    if not tuning and setup != Setup():
-        parser.error(f"another setup is for tuning: give --seeds-from {TUNING} with it")
-    made: dict[str, Any] = {}
-    for name in asked.task or TASKS:
-        task = find(name)
-        rows = tables(task, lambda: time.monotonic() < end, TRAINED)
-        if not set(TRAINED) <= set(rows):
-            return print(f"{name}: more options to score; call again")
-        runs: list[dict[str, Any]] = []
-        for seed in range(asked.seeds_from, asked.seeds_from + asked.seeds):
-            key = f"{name}-{seed}-{setup.learning_rate:g}-{setup.dtype}"
-            file = WORK / f"{key}.json"
-            if not file.exists():
-                if asked.publish:
-                    break
-                if time.monotonic() > end:
-                    return print(f"{name}: {len(runs)} seeds done; call again")
-                count = setup.rounds * setup.group * len(TRAINED)
-                run: dict[str, Any] = {"seed": seed, "setup": asdict(setup), "policy": train(task, rows, setup, seed, WORK / key),
-                       "uniform": uniform(rows, count, seed), "tpe": tpe(rows, count, seed)}  # fmt: skip
-                write_atomically(file, json.dumps(run, indent=1).encode())
-                print(f"{name} seed {seed}: {figures(rows, [run])}", flush=True)
-            runs.append(json.loads(file.read_text()))
-        if tuning:
-            continue
-        rows = tables(task, lambda: time.monotonic() < end, PLACES)
-        made[name] = {"figures": figures(rows, runs), "runs": runs, "tuning": tuned(name, rows),
-                      "table": json.loads((WORK / f"{name}-table.json").read_text())}  # fmt: skip
-    if tuning:
-        return None
-    publish(made, setup)
+    end = time.monotonic() + 60 * asked.minutes
+    wanted = EXPERIMENTS
+    if asked.seeds_from is not None:
+        if asked.seeds_from < TUNING:
+            parser.error(f"seeds below {TUNING} are those of the experiments")
+        setup = Setup(learning_rate=asked.learning_rate, dtype=asked.dtype, temperature=asked.temperature)
+        wanted = {"tuning": (setup, range(asked.seeds_from, asked.seeds_from + asked.seeds))}
+    if not asked.publish:
+        for name in asked.task or TASKS:
+            if todo := work(find(name), wanted, lambda: time.monotonic() < end):
+                return print(f"{name}: {todo}; call again")
+    if asked.seeds_from is None:
+        publish()
     print(f"all done: {PUBLISHED}")
+
+
+def work(task: Task, wanted: Mapping[str, tuple[Setup, range]], budget: Callable[[], bool]) -> str:
+    """Go on with the table and the runs of one task; what is left to do, or ""."""
+    rows = tables(task, budget, TRAINED)
+    if not set(TRAINED) <= set(rows):
+        return "more options to score"
+    for name, (setup, seeds) in wanted.items():
+        for seed in seeds:
+            file = run_file(task.name, setup, seed)
+            if file.exists():
+                continue
+            if not budget():
+                return f"{name}: {seed - seeds.start} seeds of {len(seeds)} done"
+            count = setup.rounds * setup.group * len(TRAINED)
+            run: dict[str, Any] = {
+                "seed": seed, "setup": asdict(setup), "policy": train(task, rows, setup, seed, file.with_suffix("")),
+                "uniform": uniform(rows, count, seed), "tpe": tpe(rows, count, seed),
+            }  # fmt: skip
+            write_atomically(file, json.dumps(run, indent=1).encode())
+            print(
+                f"{task.name}, {name}, seed {seed}: rewards {[round(c['reward'], 3) for c in run['policy']['curve']]}"
+            )
+    return "" if set(PLACES) <= set(tables(task, budget, PLACES)) else "the program not trained on is left"
+
+
+def run_file(task: str, setup: Setup, seed: int) -> Path:
+    """Where one run is kept."""
+    return WORK / f"{task}-{seed}-{setup.learning_rate:g}-{setup.dtype}-t{setup.temperature:g}.json"
 
 
 def tuned(name: str, rows: Mapping[str, Row]) -> list[dict[str, Any]]:
@@ -266,13 +215,24 @@ def tables(task: Task, budget: Callable[[], bool], places: Sequence[str]) -> dic
         return table.build(task, evaluator, WORK / f"{task.name}-table.json", budget, places)
 
 
-def publish(made: Mapping[str, Any], setup: Setup) -> None:
-    """Write the record, with where it came from; programs are left out, their hashes stand in the table."""
+def publish() -> None:
+    """Write the record of the runs that are done, with where it came from; programs are left out, their hashes stay."""
+    tasks: dict[str, Any] = {}
+    for name in TASKS:
+        file = WORK / f"{name}-table.json"
+        rows = table.build(find(name), None, file, lambda: False) if file.exists() else {}
+        made = {}
+        for title, (setup, seeds) in EXPERIMENTS.items():
+            runs = [json.loads(f.read_text()) for seed in seeds if (f := run_file(name, setup, seed)).exists()]
+            if runs:
+                made[title] = {"setup": asdict(setup), "figures": figures(rows, runs), "runs": runs}
+        if made:
+            tasks[name] = {"experiments": made, "tuning": tuned(name, rows), "table": json.loads(file.read_text())}
     told = {
         "what": "reward of a trained policy against the untrained one, uniform choice and Optuna's TPE",
         "reuse": "each program was scored once, on the search split with few repeats; whoever draws it again gets that score",
-        "made": datetime.now(UTC).isoformat(timespec="seconds"), "setup": asdict(setup),
-        "provenance": provenance().model_dump(mode="json"), "tasks": made,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "provenance": provenance().model_dump(mode="json"), "tasks": tasks,
     }  # fmt: skip
     write_atomically(PUBLISHED, json.dumps(told, indent=1, allow_nan=False).encode())
 

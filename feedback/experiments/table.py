@@ -47,11 +47,11 @@ def place(name: str, task: Task, rows: Mapping[str, Row]) -> Place:
 
 
 def build(
-    task: Task, evaluator: Evaluator, file: Path, budget: Callable[[], bool], places: Sequence[str] = PLACES
+    task: Task, evaluator: Evaluator | None, file: Path, budget: Callable[[], bool], places: Sequence[str] = PLACES
 ) -> dict[str, Row]:
     """The rows of these places that are whole; those that are not are scored first, as long as `budget` allows.
 
-    Goes on from what `file` (JSON) holds, and writes it after each chunk.
+    Goes on from what `file` (JSON) holds, and writes it after each chunk. Without an evaluator nothing is scored.
     """
     kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     rows: dict[str, Row] = {}
@@ -61,7 +61,7 @@ def build(
         chunks = kept.setdefault(name, {"place": asdict(here), "chunks": []})["chunks"]
         texts = list(options)
         for start in range(len(chunks) * CHUNK, len(texts), CHUNK):
-            if not budget():
+            if evaluator is None or not budget():
                 return rows
             chunks.append(_chunk(task, evaluator, here, {text: options[text] for text in texts[start : start + CHUNK]}))
             write_atomically(file, json.dumps(kept, indent=1).encode())

@@ -52,7 +52,11 @@ def both(process: Evaluator, name: str, worse: str | None, better: str) -> tuple
 @pytest.mark.sandbox
 @pytest.mark.parametrize(
     ("name", "worse", "better"),
-    [("lawbench", "majority", "knn"), ("denoising", None, "svd"), ("topk_gating", None, "numba_")],
+    [
+        ("lawbench", "majority", "knn"),
+        ("denoising", None, "svd"),
+        pytest.param("topk_gating", None, "numba_", marks=pytest.mark.slow),
+    ],
 )
 def test_it_gives_another_number_and_the_same_order(
     name: str, worse: str | None, better: str, process: Evaluator

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from feedback.experiments.learning import HELD_OUT, TRAINED, expected, figures, interval, summary, tpe, uniform
+from feedback.experiments.figures import HELD_OUT, TRAINED, expected, figures, interval, summary, tpe, uniform
 from feedback.experiments.table import Row
 from training.actions import Place
 

@@ -143,15 +143,15 @@ def run(way: str) -> dict[str, Any]:
 def main() -> None:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("ways", nargs="*", choices=WAYS)
+    parser.add_argument("ways", nargs="*", metavar="WAY", help=", ".join(WAYS))
     parser.add_argument("--inside", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     if chosen.inside:
         print(json.dumps(measured(chosen.inside)))
         return
-    if not chosen.ways or chosen.out is None:
-        parser.error("name the ways and --out")
+    if not chosen.ways or not set(chosen.ways) <= set(WAYS) or chosen.out is None:
+        parser.error(f"name --out and one or more of {', '.join(WAYS)}")
     kept = json.loads(chosen.out.read_text()) if chosen.out.exists() else {"figures": []}
     for way in chosen.ways:
         figure = run(way)
