@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test experiment lint clean
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -27,6 +27,9 @@ demo: setup ## Three generations on each task, in about ten minutes on two cores
 
 test: setup ## The whole test suite: lint, types, tests, evaluation of the seeds
 	$(BIN)/tox run $(ARGS)
+
+experiment: setup ## Harness, weights, both: hours; it resumes. ARGS="--minutes 30" for a sitting
+	$(BIN)/python -m feedback.experiments.levers $(ARGS)
 
 lint: $(VENV)/.ready ## Only ruff, the import contracts and the types
 	$(BIN)/tox run -e lint,types

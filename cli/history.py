@@ -14,6 +14,7 @@ from rich.console import Group
 from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
+from rich.text import Text
 
 from cli.options import JSON, emit, out
 from cli.run import OUT, find_run
@@ -44,14 +45,15 @@ def log(
         emit({"run": str(archive.folder), "tasks": told})
         return
     for name, found in told.items():
+        # What a sandbox or a model said may be in a cell: `Text` is never read as markup.
         table = Table(title=name, title_justify="left", caption=_spent_line(found), caption_justify="left")
         for column in ("try", "of", "lever", "edits", "verdict", "score", "gain", "p", "why"):
             table.add_column(column, overflow="fold")
         for row in found["tries"]:
             table.add_row(
                 f"[green]{row['name']}[/green]" if row["kept"] else row["name"], row["parent"], row["lever"],
-                "+".join(row["edits"]) or "seed", row["verdict"], _number(row["value"]), _gain(row), _number(row["p"]),
-                row["why"],
+                _plain("+".join(row["edits"]) or "seed"), row["verdict"], _number(row["value"]), _gain(row),
+                _number(row["p"]), _plain(row["why"]),
             )  # fmt: skip
         out.print(table)
 
@@ -83,14 +85,16 @@ def show(
         return
     plain = {k: v for k, v in told.items() if k not in ("source", "diff", "tries", "decision")}
     parts: list[Any] = [
-        Panel("\n".join(f"{k}: {v}" for k, v in plain.items() if v not in (None, "", {}, [])), title=which)
+        Panel(
+            _plain("\n".join(f"{k}: {v}" for k, v in plain.items() if v not in (None, "", {}, []))), title=_plain(which)
+        )
     ]
-    parts += [Panel(str(told["decision"]), title="decision")] if told.get("decision") else []
+    parts += [Panel(_plain(str(told["decision"])), title="decision")] if told.get("decision") else []
     parts += [
-        f"{t['name']} {'+'.join(t['edits'])}: {t['verdict']} {_number(t['value'])} {t['why']}"
+        _plain(f"{t['name']} {'+'.join(t['edits'])}: {t['verdict']} {_number(t['value'])} {t['why']}")
         for t in told.get("tries", [])
     ]
-    parts += [Syntax(told["diff"], "diff", background_color="default")] if told.get("diff") else []
+    parts += [_coloured(told["diff"])] if told.get("diff") else []
     out.print(Group(*parts))
 
 
@@ -113,9 +117,7 @@ def diff(
     if json:
         emit({"a": one.sha, "b": two.sha, "diff": text, "weights": [one.weights, two.weights]})
     elif text:
-        out.print(
-            Syntax(text, "diff", background_color="default") if out.is_terminal else text, markup=False, soft_wrap=True
-        )
+        out.print(_coloured(text) if out.is_terminal else text, markup=False, soft_wrap=True)
     else:
         out.print("the programs are the same" + ("" if one.weights == two.weights else "; their adapters are not"))
 
@@ -208,6 +210,15 @@ def _spent_line(found: dict[str, Any]) -> str:
     said = f"{found['generations']} generations, {Spent(**found['spent']).said()}"
     said += f", {found['malformed']} answers of the agent were no decision" if found["malformed"] else ""
     return said + (f"; ended: {found['stopped']}" if found["stopped"] else "")
+
+
+def _plain(text: str) -> Text:
+    """Text that programs and models wrote some of: no markup, and nothing that a terminal obeys."""
+    return Text("".join(c if c.isprintable() or c in "\n\t" else "?" for c in text))
+
+
+def _coloured(diff: str) -> Syntax:
+    return Syntax(_plain(diff).plain, "diff", background_color="default")
 
 
 def _number(value: float | None) -> str:

@@ -160,10 +160,18 @@ def agent_of(settings: Settings, task: Task, weights: WeightsLever, gate: Socket
 
     if settings.agent == "search":
         return Search(task, guide=weights.guide)
+    how: dict[str, Any] = {}
     if settings.model == "local":
         from agents.models.chat import SmolChatModel
+        from agents.models.torch_local import MAX_PROMPT_TOKENS
 
-        chat: Any = SmolChatModel(gate.model(), temperature=0.7, seed=settings.seed)
+        model = gate.model()
+        chat: Any = SmolChatModel(model, temperature=0.7, seed=settings.seed)
+        # Candidates ask the same model, and may leave an adapter on it.
+        how = {
+            "fits": lambda text: len(model.encode(text)) < MAX_PROMPT_TOKENS - 64,
+            "turn": lambda: model.wearing(None),
+        }
     else:
         from agents.models.langchain_policy import chat_model
 
@@ -171,7 +179,7 @@ def agent_of(settings: Settings, task: Task, weights: WeightsLever, gate: Socket
     trace = Trace(folder / "trace" / "agent.jsonl")
     return LanguageModel(
         chat, task.name, context=settings.context, max_tokens=max(256, min(2048, settings.context // 10)), prices=Prices(*settings.prices), trace=trace,
-        structured=settings.model != "local",
+        structured=settings.model != "local", **how,
     )  # fmt: skip
 
 
@@ -179,13 +187,18 @@ def agent_of(settings: Settings, task: Task, weights: WeightsLever, gate: Socket
 def live() -> Iterator[tuple[Callable[[str, str], None], Callable[[str], None]]]:
     """Lines as they happen, and below them a spinner with what is being done; plain lines where there is no terminal."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.text import Text
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         row = progress.add_task("starting")
 
         def say(name: str, message: str) -> None:
-            clock = datetime.now().strftime("%H:%M:%S")
-            progress.console.print(f"[dim]{clock}[/dim] [bold]{name}[/bold] {message}", soft_wrap=True)
+            # What a sandbox or a model said may be in it: it is text, never markup.
+            shown = "".join(c if c.isprintable() else "?" for c in message)
+            line = Text.assemble((datetime.now().strftime("%H:%M:%S"), "dim"), " ", (name, "bold"), " ", shown)
+            line.highlight_regex(r" kept$", "green")
+            line.highlight_regex(r"(drift|no further generation):", "yellow")
+            progress.console.print(line, soft_wrap=True)
 
         yield say, lambda message: progress.update(row, description=message)

@@ -41,6 +41,8 @@ class Answer:
     """Answers that were no decision."""
     why: str = ""
     """Why there is no decision."""
+    over: bool = False
+    """True when asking again would be in vain: the run ends here."""
 
 
 class FeedbackAgent(Protocol):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import JSON, ForeignKey, String, UniqueConstraint, create_engine, event, inspect, select, text
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from benchmarks.task import Candidate, Score
@@ -150,6 +151,14 @@ def _open(path: Path) -> Engine:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
 
+    try:
+        _prepare(engine, path)
+    except DatabaseError as error:
+        raise UserError(f"{path} can't be read as an archive: {error.orig}") from None
+    return engine
+
+
+def _prepare(engine: Engine, path: Path) -> None:
     with engine.begin() as connection:
         found = connection.execute(text("PRAGMA user_version")).scalar_one()
         if found != SCHEMA:
@@ -157,7 +166,6 @@ def _open(path: Path) -> Engine:
                 raise UserError(f"{path} was made by another version of ratchet: start a new run")
             Base.metadata.create_all(connection)
             connection.execute(text(f"PRAGMA user_version = {SCHEMA}"))
-    return engine
 
 
 class Archive:
@@ -191,14 +199,14 @@ class Archive:
             raise ValueError(f"program {tried.sha[:12]} in the archive was changed")
         return found
 
-    def propose(self, rows: Sequence[tuple[Try, Candidate]], *opened: Generation) -> None:
+    def propose(self, rows: Sequence[tuple[Try, Candidate]], *decided: Base) -> None:
         """Write down a generation's tries, and what was decided for it, in one transaction before any of them runs."""
         for _, candidate in rows:
             self.keep_program(candidate)
         with self.session() as session:
             session.add_all([row for row, _ in rows])
-            for generation in opened:
-                session.merge(generation)
+            for row in decided:
+                session.merge(row)
             session.commit()
 
     def save(self, *rows: Base) -> None:
@@ -250,19 +258,21 @@ class Archive:
                 task=task, candidates=0, seconds=0.0, tokens=0, money=0.0, malformed=0, stopped=""
             )
 
+    def costing(self, task: str, cost: Spent, *, malformed: int = 0) -> Spending:
+        """What a task has cost with `cost` added; not written yet."""
+        row = self.spending(task)
+        row.candidates += cost.candidates
+        row.seconds += cost.seconds
+        row.tokens += cost.tokens
+        row.money += cost.money
+        row.malformed += malformed
+        return row
+
     def spend(self, task: str, cost: Spent, *, malformed: int = 0) -> Spent:
         """Add to what a task has cost; returns the sum."""
-        row = self.spending(task)
-        total = Spent(row.candidates, row.seconds, row.tokens, row.money) + cost
-        row.candidates, row.seconds, row.tokens, row.money = (
-            total.candidates,
-            total.seconds,
-            total.tokens,
-            total.money,
-        )
-        row.malformed += malformed
+        row = self.costing(task, cost, malformed=malformed)
         self.save(row)
-        return total
+        return Spent(row.candidates, row.seconds, row.tokens, row.money)
 
     def lineage(self, tried: Try) -> list[str]:
         """The moves from the seed to a try, in order."""

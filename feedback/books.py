@@ -10,7 +10,7 @@ from feedback.archive import Archive
 from feedback.budget import Budget, Spent
 
 
-@dataclass(frozen=True)
+@dataclass
 class Books:
     """Kept in the archive, so that they survive a kill."""
 
@@ -18,6 +18,10 @@ class Books:
     task: str
     budget: Budget
     say: Callable[[str], None]
+    beside: int = 2
+    """Programs scored beside the tries of a generation: the best, the canary, and two for the second evaluator."""
+    reporting: bool = False
+    """True when the report split is to be scored out of the same budget."""
 
     def spent(self) -> Spent:
         """So far, over all sittings."""
@@ -25,8 +29,17 @@ class Books:
         return Spent(row.candidates, row.seconds, row.tokens, row.money)
 
     def left(self) -> Spent:
-        """Of each budget; infinity where there is none."""
-        return self.budget.left(self.spent())
+        """Of each budget, without what the report will cost; infinity where there is none."""
+        return self.budget.left(self.spent() + self.reserved())
+
+    def reserved(self) -> Spent:
+        """What the report split will cost: the seed, each program that was the best, and one more that may come."""
+        if not self.reporting:
+            return Spent()
+        tries = {t.id: t for t in self.archive.tries(self.task)}
+        kept = {g.best for g in self.archive.generations(self.task) if g.best is not None} | {min(tries, default=0)}
+        seconds = [score.seconds for id_ in kept if id_ in tries and (score := tries[id_].scored) is not None]
+        return Spent(candidates=len(kept) + 1, seconds=sum(seconds) + max(seconds, default=0.0))
 
     def pay(self, candidates: int = 0, seconds: float = 0.0) -> None:
         """Count what was done."""
@@ -42,7 +55,7 @@ class Books:
         if not row.stopped:
             row.stopped = why
             self.archive.save(row)
-            self.say(f"[yellow]no further generation[/yellow]: {why}")
+            self.say(f"no further generation: {why}")
 
     def may_not_begin(self) -> str:
         """Why no further generation may begin, or "". One is expected to cost what the last one did."""
@@ -51,5 +64,5 @@ class Books:
             return before
         costs = [g.cost for g in self.archive.generations(self.task) if g.best is not None and g.number > 0 and g.cost]
         likely = Spent(**costs[-1]) if costs else Spent()  # type: ignore[arg-type]
-        # At least one try, the best and the canary are scored.
-        return self.budget.exhausted(self.spent(), Spent(3, likely.seconds, likely.tokens, likely.money))
+        wanted = Spent(1 + self.beside, likely.seconds, likely.tokens, likely.money)
+        return self.budget.exhausted(self.spent(), wanted + self.reserved())

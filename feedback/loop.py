@@ -6,7 +6,6 @@ at the end (`report.py`); nothing is chosen by it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -21,7 +20,7 @@ from feedback.gate import Decision
 from feedback.levers import LeverPolicy, Only
 from feedback.proposing import Proposing, new_row
 from feedback.report import Finished, publish, shown
-from feedback.scoring import Scoring, watch_stop
+from feedback.scoring import Scoring, vetoed, watch_stop
 from feedback.weights import WeightsLever
 
 Say = Callable[[str], None]
@@ -53,12 +52,14 @@ class Loop:
         self.task, self.plan, self.agent, self.archive = task, plan, agent, archive
         self.evaluator, self.say = evaluator, say
         self.levers = levers or Only(Lever.HARNESS)
-        self.books = Books(archive, task.name, plan.budget, say)
+        watching = (1 + 2 * (task.second() is not None)) if plan.watch else 0
+        self.books = Books(archive, task.name, plan.budget, say, beside=task.fresh_inputs + watching)
         self.proposing = Proposing(task, archive, agent, self.levers, weights, self.books, plan.width, plan.seed, say)
         self.scoring = Scoring(task, archive, evaluator, self.books, plan.quick, plan.generations, say)
 
     def run(self) -> Finished:
         """All generations that are not finished, then the report, then the record."""
+        self.books.reporting = True
         return publish(self, self.search())
 
     def search(self) -> Try:
@@ -107,24 +108,23 @@ class Loop:
     def _generation(self, number: int, best: Try) -> Try:
         row = self.proposing.opened(number, best)
         rows = self.archive.tries(self.task.name, number)
-        if row.lever == Lever.WEIGHTS and not rows:
-            begun = time.monotonic()
+        if row.lever == Lever.WEIGHTS and "training" not in row.evidence:
             rows = self.proposing.trained(row, best)
-            self.books.pay(seconds=time.monotonic() - begun)
         winner, row.gain = self._judge(number, best, rows)
         canary = self._canary(best)
         row.canary = self.scoring.canary(number, canary) if canary is not None else None
         if row.canary and row.canary["drift"]:
-            self.say(f"g{number} [yellow]drift[/yellow]: {row.canary['drift']}")
+            self.say(f"g{number} drift: {row.canary['drift']}")
         if winner is not best and self.plan.watch:
             row.watch = self.scoring.second(winner, best, row.gain)
             earlier = [g.watch for g in self.archive.generations(self.task.name) if g.watch and g.number < number]
-            why = watch_stop([*earlier, row.watch])
+            why, stopped = vetoed(row.watch), watch_stop([*earlier, row.watch])
             if why:
-                # What the two evaluators disagree about is not kept, and nothing is built on it.
+                self.say(f"g{number} {'+'.join(winner.moves)}: not kept: {why}")
                 winner.why, winner, row.gain = why, best, 0.0
                 self.archive.save(*rows)
-                self.books.stop(why)
+            if stopped:
+                self.books.stop(stopped)
         before = Spent(**row.evidence["spent_before"])  # type: ignore[arg-type]
         row.best, row.cost = winner.id, asdict(self.books.spent() - before)
         self.archive.save(row)
@@ -148,7 +148,7 @@ class Loop:
                 found.alpha,
             )
             row.why = found.why if row is winner or not found.kept else "better, but another was better still"
-            mark = "[green]kept[/green]" if row is winner else f"[dim]{row.why}[/dim]"
+            mark = "kept" if row is winner else row.why
             self.say(f"g{number} {'+'.join(row.moves)}: {shown(self.task, row.scored)}  {mark}")
         self.archive.save(*rows)
         return winner, gain

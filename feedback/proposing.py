@@ -15,13 +15,17 @@ from benchmarks.task import Candidate, Task
 from feedback.agent import Asked, FeedbackAgent
 from feedback.archive import Archive, Generation, Try
 from feedback.books import Books
-from feedback.briefing import Briefing, brief, name_of
+from feedback.briefing import Briefing, brief, name_of, printable
+from feedback.budget import Spent
 from feedback.decision import Decision, HarnessEdit, Lever, applied, named
 from feedback.levers import LeverPolicy
 from feedback.moves import moves_for
-from feedback.search_agent import Search, pulls_of
+from feedback.search_agent import pulls_of
 from feedback.weights import WeightsLever
 from training.actions import Place
+
+MAX_WHY = 600
+"""Characters kept of why a lever was pulled."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,7 @@ class Proposing:
         before, begun, seed = self.books.spent(), time.monotonic(), (self.seed, number)
         choice = self.levers.choose(pulls_of(self.archive, self.task.name), seed)
         allowed = self.levers.levers if choice.lever is None else (choice.lever,)
-        # The best and the canary are scored beside the tries.
-        width = max(1, int(min(self.width, self.books.left().candidates - 2)))
+        width = max(1, int(min(self.width, self.books.left().candidates - self.books.beside)))
         answer = self.agent.decide(Asked(self.told(best), allowed, width, seed, best, self._adapter(), self.archive))
         decision = answer.decision
         lever = decision.lever if decision else (choice.lever or Lever.HARNESS)
@@ -58,7 +61,7 @@ class Proposing:
         }  # fmt: skip
         row = Generation(
             task=self.task.name, number=number, lever=lever.value, evidence=evidence, adapter=self._adapter(),
-            why=f"{choice.why}; {decision.reason if decision else answer.why}",
+            why=printable(f"{choice.why}; {decision.reason if decision else answer.why}", MAX_WHY),
             decision=decision.model_dump(mode="json") if decision else None, best=None, gain=0.0, canary=None, watch=None,
             cost={},
         )  # fmt: skip
@@ -67,8 +70,8 @@ class Proposing:
         self.archive.propose(rows, row)
         self.say(f"g{number} lever: {lever.value} ({row.why})")
         for line in refused:
-            self.say(f"g{number} [dim]refused: {line}[/dim]")
-        if decision is None and isinstance(self.agent, Search):
+            self.say(f"g{number} refused: {line}")
+        if decision is None and answer.over:
             self.books.stop(answer.why)
         return row
 
@@ -84,15 +87,21 @@ class Proposing:
         made = Candidate(source=source or program.source, name="draft")
         if made.sha != seed.sha:
             self.archive.propose([(new_row(self.task, made, 0, 1, seed.id, "harness", ("draft",)), made)])
+        if answer.over:
+            self.books.stop(answer.why)
         if answer.why:
-            self.say(f"g0 [dim]{answer.why}[/dim]")
+            self.say(f"g0 {answer.why}")
 
     def trained(self, row: Generation, best: Try) -> list[Try]:
         """Train, keep the adapter, and propose what came of it."""
         wish = Decision.model_validate(row.decision).training if row.decision else None
         if self.weights is None or wish is None:
             return []
-        request = self.weights.request(wish, self.books.left(), seed=1000 * self.seed + row.number)
+        begun = time.monotonic()
+        request = self.weights.request(
+            wish, self.books.left(), row.adapter, judging=self.books.beside + (3 if self.task.uses_model else 1),
+            seed=1000 * self.seed + row.number,
+        )  # fmt: skip
         if request is None:
             self.books.stop("what is left of the budget is not enough for a round of training and its judging")
             return []
@@ -110,14 +119,16 @@ class Proposing:
             "rewards": rewards, "entropy": [r.entropy for r in done.rounds], "valid": [r.valid for r in done.rounds],
             "candidates": done.candidates, "seconds": done.seconds, "ended": ended,
         }}  # fmt: skip
-        self.books.pay(candidates=done.candidates)
         new = done.best.done[len(lineage) :]
         rows = self._distinct(row.number, best, [(done.best.source, best.weights, new), *(
             # The same model answers the harness's own questions: does it do that better now?
             [(source, done.adapter, ("adapter",)), (done.best.source, done.adapter, (*new, "adapter"))]
             if self.task.uses_model and done.adapter else []
         )])  # fmt: skip
-        self.archive.propose(rows, row)
+        # In one transaction, so that a kill neither forgets what training cost nor counts it twice. A sitting before a kill
+        # was not timed here; the rounds' own seconds are those of all sittings.
+        seconds = max(time.monotonic() - begun, done.seconds)
+        self.archive.propose(rows, row, self.archive.costing(self.task.name, Spent(done.candidates, seconds)))
         return [tried for tried, _ in rows]
 
     def told(self, best: Try) -> Briefing:
@@ -141,7 +152,7 @@ class Proposing:
                 parent = _parent(wanted, best, history)
                 source = applied(wanted.edit, self.archive.candidate(parent).source, dict(library))
             except EditError as error:
-                refused.append(f"{'+'.join(names)}: {error}"[:300])
+                refused.append(printable(f"{'+'.join(names)}: {error}", 300))
                 continue
             made = Candidate(source=source, weights=parent.weights, name="+".join(names))
             if made.sha in seen:

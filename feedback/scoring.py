@@ -6,7 +6,7 @@ Everything is written to the archive as it is measured, so that a run that was k
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,8 @@ class Scoring:
             return []
         again = self.task.fresh_inputs
         looks = gate.LOOKS if again else 1
+        # A draft beside the seed is judged, too, and shares the error.
+        generations = self.generations + (len(self.archive.tries(self.task.name, 0)) > 1)
         mine: dict[int, list[Score]] = {row.id: [] for row in rows}
         theirs: dict[int, list[Score]] = {row.id: [] for row in rows}
         decisions: dict[int, gate.Decision] = {}
@@ -81,13 +83,14 @@ class Scoring:
                 if look == 1:
                     row.score = scores[str(row.id)].model_dump(mode="json")
                 decisions[row.id] = gate.judge(
-                    self.task, mine[row.id], theirs[row.id], tries=len(rows), generations=self.generations, looks=looks
+                    self.task, mine[row.id], theirs[row.id], tries=len(rows), generations=generations, looks=looks
                 )
             self.archive.save(*rows)
             open_ = [row for row in open_ if decisions[row.id].undecided]
             if not open_ or any(d.kept for d in decisions.values()):
                 break
-            if self.books.left().candidates < 1 + len(open_):
+            done_before = len(self.archive.looks(self.task.name, number)) > look  # by a sitting that was killed
+            if not done_before and self.books.left().candidates < self.books.beside + len(open_):
                 break
         return [decisions[row.id] for row in rows]
 
@@ -174,25 +177,23 @@ class Scoring:
         return scores
 
 
-def watch_stop(watched: Sequence[dict[str, Any]]) -> str:
-    """Why a run must not go on after these steps, oldest first, or "": the two evaluators part.
-
-    One step that the second evaluator calls a failure or a sure loss is enough; so are two in a row that it sees nothing in
-    while the first one sees gains.
-    """
-    last = watched[-1:] and watched[-1]
-    if not last:
-        return ""
-    if last.get("failed"):
-        return f"the second evaluator refuses the new best: {last['failed']}"
-    if last.get("high") is not None and last["high"] < 0:
+def vetoed(watched: Mapping[str, Any]) -> str:
+    """Why a step may not be kept, though the gate found it better, or "": the second evaluator fails it or sees a sure loss."""
+    if watched.get("failed"):
+        return f"refused by the second evaluator: {watched['failed']}"
+    if watched.get("high") is not None and watched["high"] < 0:
         return (
-            f"the first evaluator sees a gain of {last['first_gain']:.3g} and the second a loss of {last['second_gain']:.3g} "
-            f"[{last['low']:.3g}, {last['high']:.3g}]: the search fits the scorer, not the task"
+            f"a gain of {watched['first_gain']:.3g} for the first evaluator is a loss of {watched['second_gain']:.3g} "
+            f"[{watched['low']:.3g}, {watched['high']:.3g}] for the second"
         )
-    pair = [w for w in watched if w.get("second_gain") is not None][-2:]
-    if len(pair) == 2 and all(w["second_gain"] <= 0 for w in pair):
-        return "two steps in a row that the first evaluator calls gains are none for the second: the gap widens"
+    return ""
+
+
+def watch_stop(watched: Sequence[Mapping[str, Any]]) -> str:
+    """Why a run must not go on after these steps, oldest first, or "": two in a row that only the first evaluator calls gains."""
+    pair = [w for w in watched if w.get("failed") or w.get("second_gain") is not None][-2:]
+    if len(pair) == 2 and all(w.get("failed") or w["second_gain"] <= 0 for w in pair):
+        return "two steps in a row that the first evaluator calls gains are none for the second: the search fits the scorer"
     return ""
 
 

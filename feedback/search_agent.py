@@ -57,7 +57,7 @@ class Search:
             return Answer(Decision(lever=lever, reason=why, training=self.wish))
         edits, reason = self._edits(asked)
         if not edits:
-            return Answer(None, why="every option was tried on every member of the archive")
+            return Answer(None, why="every option was tried on every member of the archive", over=True)
         return Answer(Decision(lever=lever, reason=reason, edits=tuple(edits)))
 
     def draft(self, briefing: Briefing, contract: str, seed: Sequence[int]) -> tuple[str | None, Answer]:
@@ -111,7 +111,11 @@ class Search:
         for text in _order(options, list(library), history, guided, asked.seed):
             if full():
                 return
-            offer(edit_of(text, library), on)
+            try:
+                edit = edit_of(text, library)
+            except ValueError:  # a value that no setting may have
+                continue
+            offer(edit, on)
 
 
 def _order(

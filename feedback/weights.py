@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agents.models.adapters import find_adapter
 from agents.models.policy import Policy
 from benchmarks.evaluator import Evaluator
 from benchmarks.task import Task
@@ -17,8 +18,6 @@ from training.request import Fulfilled, TrainingRequest, fulfil
 
 PLACES = 2
 """Programs acted on in a round: the one to start from, and the best found so far."""
-FOR_THE_GATE = 4
-"""Candidates of the budget that training leaves for judging what it found."""
 
 
 @dataclass
@@ -36,16 +35,21 @@ class WeightsLever:
         """The task's moves, as the action space takes them."""
         return [Edit(m.name, m.why, m.edit) for m in moves_for(self.task.name)]
 
-    def request(self, wish: TrainingWish, left: Spent, seed: int) -> TrainingRequest | None:
-        """The wish, cut to what is left of the budget; None when not even one round fits."""
+    def request(
+        self, wish: TrainingWish, left: Spent, adapter: str | None, *, judging: int, seed: int
+    ) -> TrainingRequest | None:
+        """The wish, cut to what is left of the budget; None when not even one round fits.
+
+        `judging` is how many candidates must be left to judge what was found. An adapter that is gone on from keeps its rank, whatever is wished.
+        """
         a_round = PLACES * (wish.group + 1)
-        affordable = (left.candidates - FOR_THE_GATE) / a_round
+        affordable = (left.candidates - judging) / a_round
         if affordable < 1:
             return None
         rounds = int(min(wish.rounds, affordable))
         return TrainingRequest(
             objective=wish.objective, rounds=rounds, group=wish.group, places=PLACES, learning_rate=wish.learning_rate,
-            rank=wish.rank, seconds=min(3600.0, left.seconds), candidates=rounds * a_round, seed=seed, quick=self.quick,
+            rank=find_adapter(adapter).rank if adapter else wish.rank, seconds=min(3600.0, left.seconds), candidates=rounds * a_round, seed=seed, quick=self.quick,
         )  # fmt: skip
 
     def train(

@@ -51,7 +51,9 @@ class TrainingRequest:
     candidates: int = 64
     """Programs scored in sandboxes, the ones acted on included."""
     seed: int = 0
-    temperature: float = 1.0
+    temperature: float | None = None
+    """None: 2 for a choice among options, 1 for answers in words. At 1 a small model hardly ever draws most options, and commits
+    itself to a poor one before it has seen a good one (measured, `training/README.md`)."""
     dtype: str = "float32"
     """Of the base model: float32 or bfloat16."""
     quick: bool = True
@@ -112,11 +114,13 @@ def fulfil(
     _claim(folder, request, start, adapter, task)
     name = space_for(parameters_of(model))
     longest = LONGEST_CHOICE if name == "choice" else MAX_TOKENS
+    usual = 2.0 if name == "choice" else 1.0
+    temperature = usual if request.temperature is None else request.temperature
     settings = Settings(
-        rank=request.rank, alpha=2 * request.rank, learning_rate=request.learning_rate, temperature=request.temperature,
+        rank=request.rank, alpha=2 * request.rank, learning_rate=request.learning_rate, temperature=temperature,
         longest_answer=longest, dtype=request.dtype, seed=request.seed,
     )  # fmt: skip
-    plan = Plan(request.rounds, request.group, request.places, request.objective, request.temperature, request.seed)
+    plan = Plan(request.rounds, request.group, request.places, request.objective, temperature, request.seed)
     from training.torch_trainer import TorchTrainer
 
     say("loading the model")

@@ -157,19 +157,44 @@ def places_of(batch: Batch) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.flatnonzero((batch.weights > 0) & ~bound), np.flatnonzero((batch.weights > 0) & bound)
 
 
-def micro_batches(batch: Batch, token_budget: int, *, paired: bool = False) -> Iterator[list[int]]:
-    """Row numbers of each micro-batch: rows of similar length, rows × longest <= `token_budget` (one unit at least).
+def micro_batches(
+    batch: Batch, token_budget: int, *, paired: bool = False, shared: bool = False
+) -> Iterator[list[int]]:
+    """Row numbers of each micro-batch: padded tokens <= `token_budget` (one unit at least), rows of similar length together.
 
-    A DPO pair is never parted.
+    With `shared`, rows after the same prompt come together, and a beginning that all of them share is counted once: that is
+    what it costs a trainer that runs it once. A DPO pair is never parted.
     """
     size = 2 if paired else 1
-    units = [list(range(i, i + size)) for i in range(0, len(batch.rows), size)]
-    units.sort(key=lambda unit: -int(batch.lengths[unit].max()))
-    while units:
-        longest = int(batch.lengths[units[0]].max())
-        count = max(1, token_budget // (longest * size))
-        yield [row for unit in units[:count] for row in unit]
-        units = units[count:]
+    starts = np.where((batch.weights > 0).any(1), (batch.weights > 0).argmax(1), batch.lengths)
+
+    def order(unit: list[int]) -> tuple[int, bytes, int]:
+        longest = int(batch.lengths[unit].max())
+        if not shared:
+            return -longest, b"", 0
+        start = int(starts[unit[0]])
+        return -start, batch.tokens[unit[0], :start].tobytes(), -longest
+
+    waiting = sorted([list(range(i, i + size)) for i in range(0, len(batch.rows), size)], key=order)
+    rows: list[int] = []
+    for unit in waiting:
+        grown = [*rows, *unit]
+        common = shared_prefix(batch, grown) if shared else 0
+        if rows and common + len(grown) * (int(batch.lengths[grown].max()) - common) > token_budget:
+            yield rows
+            grown = unit
+        rows = grown
+    if rows:
+        yield rows
+
+
+def shared_prefix(batch: Batch, rows: Sequence[int]) -> int:
+    """How many tokens the rows begin with in common, none of them trained: what one forward pass can do for all of them."""
+    index = list(rows)
+    weights = batch.weights[index] > 0
+    most = int(min(weights.shape[1] - 1, *np.where(weights.any(1), weights.argmax(1), batch.lengths[index] - 1)))
+    differ = (batch.tokens[index, :most] != batch.tokens[index[0], :most]).any(0)
+    return int(differ.argmax()) if differ.any() else most
 
 
 def _silent(rollouts: Sequence[Rollout]) -> int:

@@ -1,7 +1,8 @@
 """LoRA training of a transformers model through peft, on a CPU or a GPU by the same code.
 
-It reads from top to bottom: load, one forward pass, one gradient, one update, and back. Two things make it lean: rows are
-padded on the right, so plain causal attention needs no mask; and the vocabulary's logits are never kept (`TokenLogprobs`).
+It reads from top to bottom: load, one forward pass, one gradient, one update, and back. Three things make it lean: rows are
+padded on the right, so plain causal attention needs no mask; the vocabulary's logits are never kept (`TokenLogprobs`); and a
+prompt that many answers share is run once for all of them (`_hidden`).
 
     from training.torch_trainer import TorchTrainer
     trainer = TorchTrainer(model_folder(print), Settings())
@@ -23,11 +24,15 @@ from torch import Tensor
 from training.checkpoint import State
 from training.lora import TARGETS, Lora
 from training.objectives import Objective, constant, kl_estimate
-from training.rollout import Batch, Floats, places_of
+from training.rollout import Batch, Floats, places_of, shared_prefix
 from training.trainer import Settings, Sums, Trainer
 
 CHUNK = 256
 """Positions whose logits exist at the same time: 50 MB of float32 with 49,152 words."""
+
+
+LEAST_SHARED = 32
+"""Tokens that rows must begin with in common for a pass of its own to pay."""
 
 
 class TorchTrainer(Trainer):
@@ -36,6 +41,8 @@ class TorchTrainer(Trainer):
     def __init__(self, folder: Path, settings: Settings, *, device: str = "auto") -> None:
         super().__init__(folder, settings)
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        # Checkpointing runs each layer twice, which a cache that grows in place does not survive.
+        self.shares_prompts = not settings.gradient_checkpointing
         self.dtype = _native_dtype(self.device) if settings.dtype == "auto" else getattr(torch, settings.dtype)
         torch.manual_seed(settings.seed)
         if settings.deterministic:
@@ -51,7 +58,7 @@ class TorchTrainer(Trainer):
     def _logprobs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Log-probabilities [N, T] of the trained tokens, zeros elsewhere, and the sum of their entropies."""
         tokens = torch.as_tensor(batch.tokens, device=self.device).long()
-        hidden = self.decoder(input_ids=tokens[:, :-1], use_cache=False).last_hidden_state
+        hidden = self._hidden(tokens[:, :-1], shared_prefix(batch, range(len(tokens))) if self.shares_prompts else 0)
         states, targets = hidden.flatten(0, 1) / batch.temperature, tokens[:, 1:].reshape(-1)
         logprobs, entropies = torch.zeros(len(targets), device=self.device), []
         free, among = (torch.as_tensor(places, device=self.device) for places in places_of(batch))
@@ -65,6 +72,17 @@ class TorchTrainer(Trainer):
             logprobs = logprobs.index_copy(0, among, found)
             entropies.append(entropy.sum())
         return logprobs.reshape(batch.weights.shape), torch.stack(entropies).sum()
+
+    def _hidden(self, tokens: Tensor, shared: int) -> Tensor:
+        """The last hidden states [N, T, d]. What all rows begin with is run once, and its gradient is the sum over rows."""
+        if len(tokens) == 1 or shared < LEAST_SHARED:
+            found: Tensor = self.decoder(input_ids=tokens, use_cache=False).last_hidden_state
+            return found
+        first = self.decoder(input_ids=tokens[:1, :shared], use_cache=True)
+        cache = first.past_key_values
+        cache.batch_repeat_interleave(len(tokens))
+        rest = self.decoder(input_ids=tokens[:, shared:], past_key_values=cache, use_cache=True).last_hidden_state
+        return torch.cat([first.last_hidden_state.expand(len(tokens), -1, -1), rest], dim=1)
 
     def _score(self, batch: Batch, *, base: bool) -> Floats:
         with torch.no_grad(), self.model.disable_adapter() if base else contextlib.nullcontext():

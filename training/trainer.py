@@ -113,6 +113,9 @@ class Sums:
 class Trainer(ABC):
     """A base model with one LoRA adapter that changes. Not safe to use from two threads."""
 
+    shares_prompts = False
+    """True when a prompt that rows share costs one pass, so that they should come in one micro-batch."""
+
     def __init__(self, folder: Path, settings: Settings) -> None:
         """Load the model in `folder`. Raises UserError."""
         self.settings, self.base = settings, Base.read(folder)
@@ -228,7 +231,9 @@ class Trainer(ABC):
         # 2. Updates: gradients of all micro-batches add up, then one AdamW step.
         for _ in range(self.settings.updates):
             sums = Sums()
-            for rows in micro_batches(batch, self.settings.token_budget, paired=chosen.paired):
+            for rows in micro_batches(
+                batch, self.settings.token_budget, paired=chosen.paired, shared=self.shares_prompts
+            ):
                 length = int(batch.lengths[rows].max())
                 part = batch.take(rows, length)
                 before = old[rows, : length - 1] if old is not None else None
@@ -249,7 +254,7 @@ class Trainer(ABC):
 
     def _scored(self, batch: Batch, *, base: bool, paired: bool) -> Floats:
         found = np.zeros_like(batch.weights)
-        for rows in micro_batches(batch, self.settings.token_budget, paired=paired):
+        for rows in micro_batches(batch, self.settings.token_budget, paired=paired, shared=self.shares_prompts):
             length = int(batch.lengths[rows].max())
             found[rows, : length - 1] = self._score(batch.take(rows, length), base=base)
         return found

@@ -71,7 +71,7 @@ class Look:
     """Share of the slots whose outputs had been begun."""
     ordered: bool
     """False when a slot had been begun before one that comes before it."""
-    slots: int = 1000
+    slots: int
     """How many slots the block has. A launch may write nothing until its end, so `begun` can be one of them late."""
 
 

@@ -85,9 +85,9 @@ def spread(pids: Iterable[int], threads: int) -> dict[int, set[int]]:
     busy: list[tuple[int, int]] = []
     for pid in pids:
         try:
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                run_ns = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0]
-                busy.append((int(run_ns), int(thread)))
+            for name in os.listdir(f"/proc/{pid}/task"):
+                run_ns = Path(f"/proc/{pid}/task/{name}/schedstat").read_text().split()[0]
+                busy.append((int(run_ns), int(name)))
         except OSError:
             continue
     before = {}

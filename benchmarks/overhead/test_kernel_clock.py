@@ -35,7 +35,7 @@ PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published" / "ker
 PRODUCTS = (96, 192, 384, 768, 1280)
 ROWS = (16, 128, 1024, 4096)
 AGREE = Plan(least=10, most=10, seconds=60.0)
-PAIRS = 5
+PAIRS = 3
 """Runs of the evaluator and of `timeit`, one after the other."""
 REPEAT = Plan(least=12, most=12, seconds=60.0)
 TIMES = 10

@@ -116,8 +116,8 @@ class Arm:
     what: str
 
 
-WISH = TrainingWish(rounds=2, group=6)
-"""28 scored programs at most, and two to judge what came of them."""
+WISH = TrainingWish(rounds=1, group=6)
+"""14 scored programs at most, and two to judge what came of them; the next request goes on with the adapter."""
 
 
 def _search(task: Task, weights: WeightsLever) -> FeedbackAgent:

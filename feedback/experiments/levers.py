@@ -2,7 +2,7 @@
 
     make experiment ARGS="--minutes 30"      (call it again until it says that all is done)
 
-Each run of an arm spends the same number of scored candidates on the search split, with few repeats. Then, once for each
+Each run of an arm has the same two budgets, scored candidates and seconds, on the search split, with few repeats. Then, once for each
 task and seed, the best programs of all arms and the seed program are scored together on the report split, with all repeats and
 under one secret seed, so that arms are compared pair by pair on the same cases, cells or blocks.
 
@@ -42,9 +42,11 @@ TASKS = ("lawbench", "denoising", "trimul")
 class Setup:
     """What all runs share."""
 
-    candidates: int = 64
+    candidates: int = 40
     """Programs that each run may score on the search split."""
-    generations: int = 12
+    seconds: float = 90.0
+    """Of its generations, training included: what a lever costs beside candidates is part of what it is worth."""
+    generations: int = 6
     """At most; the gate's error is shared among so many."""
     width: int = 4
 
@@ -56,6 +58,7 @@ class Remembering(Evaluator):
     """
 
     saved: Callable[[float], None] = staticmethod(lambda seconds: None)
+    """Told how many seconds were saved, so that they are paid all the same."""
 
     def remember(self, file: Path) -> None:
         """Keep what is known in a file."""
@@ -86,7 +89,12 @@ def one(
     """One run of one arm, without its report; goes on where it was left."""
     folder = work / task.name / f"{arm.replace(' ', '-')}-{seed}"
     plan = Plan(
-        setup.generations, setup.width, quick=True, budget=Budget(candidates=setup.candidates), watch=False, seed=seed
+        setup.generations,
+        setup.width,
+        quick=True,
+        budget=Budget(setup.candidates, setup.seconds),
+        watch=False,
+        seed=seed,
     )
     weights = WeightsLever(task, evaluator, lambda: model, quick=True)
     archive = Archive(folder)
@@ -135,11 +143,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--task", action="append", choices=TASKS)
     parser.add_argument("--arm", action="append", choices=list(ARMS))
     parser.add_argument("--candidates", type=int, default=Setup.candidates)
+    parser.add_argument("--seconds", type=float, default=Setup.seconds)
     parser.add_argument("--work", type=Path, default=WORK, help="where runs are kept")
     parser.add_argument("--out", type=Path, help="where the table goes; results/published/experiment-cpu without")
     parser.add_argument("--publish", action="store_true", help="only write the table of what is done")
     asked = parser.parse_args(arguments)
-    end, setup = time.monotonic() + 60 * asked.minutes, Setup(candidates=asked.candidates)
+    end, setup = time.monotonic() + 60 * asked.minutes, Setup(candidates=asked.candidates, seconds=asked.seconds)
     arms, tasks = asked.arm or list(ARMS), asked.task or list(TASKS)
     if not asked.publish and not _all(tasks, arms, asked.seeds, setup, asked.work, end):
         return print("time is up; call it again to go on", flush=True)

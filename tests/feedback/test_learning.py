@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from feedback.experiments.figures import HELD_OUT, TRAINED, expected, figures, interval, summary, tpe, uniform
+from feedback.experiments.learning import TUNING, Setup
 from feedback.experiments.table import Row
 from training.actions import Place
 
@@ -68,9 +69,14 @@ def test_the_published_record_says_what_was_reused() -> None:
     told = json.loads(RECORD.read_text())
     assert "scored once" in told["reuse"]
     for name, found in told["tasks"].items():
-        runs = found["runs"]
-        counts = {run[method]["candidates"] for run in runs for method in ("policy", "uniform", "tpe")}
-        assert len(counts) == 1, f"{name}: not the same number of candidates for all"
+        for made in found["experiments"].values():
+            counts = {run[method]["candidates"] for run in made["runs"] for method in ("policy", "uniform", "tpe")}
+            assert len(counts) == 1, f"{name}: not the same number of candidates for all"
+            assert {Setup(**run["setup"]) for run in made["runs"]} == {Setup(**made["setup"])}, (
+                "one setup for all seeds"
+            )
+            assert all(run["seed"] < TUNING for run in made["runs"]), "a seed that chose the setup is not published"
+        assert all(run["seed"] >= TUNING for run in found["tuning"])
         chunks = [chunk for row in found["table"].values() for chunk in row["chunks"]]
         assert all(sha256(c["seed_revealed"].encode()).hexdigest() == c["seed_commitment"] for c in chunks)
         assert len({chunk["seed_commitment"] for chunk in chunks}) == len(chunks)

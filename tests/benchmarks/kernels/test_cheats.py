@@ -1,12 +1,13 @@
 """Every cheat runs in a real sandbox, and none gets a score."""
 
+import copy
 from pathlib import Path
 
 import pytest
 
 import benchmarks.kernels
 from benchmarks.kernels.trimul.score import TASK
-from benchmarks.task import Bench, Verdict
+from benchmarks.task import Bench, Split, Verdict
 from tests.benchmarks.kernels.tiny import scores
 
 CHEATS = {path.stem: path for path in sorted((Path(benchmarks.kernels.__file__).parent / "cheats").glob("*.py"))}
@@ -16,8 +17,10 @@ EXPECTED = {
     "busy_child": {Verdict.REWARD_HACK},
     "busy_thread": {Verdict.REWARD_HACK},
     "changed_input": {Verdict.CRASH},
+    "decoys": {Verdict.REWARD_HACK},
     "forged_claim": {Verdict.REWARD_HACK},
     "forged_verdict": {Verdict.INVALID},
+    "forced_write": {Verdict.WRONG, Verdict.CRASH},
     "hard_exit": {Verdict.INVALID},
     "headless_child": {Verdict.WRONG, Verdict.REWARD_HACK},
     "late_child": {Verdict.WRONG, Verdict.REWARD_HACK},
@@ -34,8 +37,16 @@ EXPECTED = {
 """The verdicts of cheats that fail otherwise than by a wrong answer."""
 
 
-TOGETHER = 10
+TOGETHER = 20
 """Cheats in one run: most of the time goes into starting sandboxes, and most cheats end at their first block."""
+
+
+def one_shape():
+    """The task with one timed shape: a verdict that falls in a timed block falls there. All checked shapes stay."""
+    task = copy.copy(TASK)
+    task.problem = copy.copy(TASK.problem)
+    task.problem.timed = {"cpu": {Split.SEARCH: TASK.problem.shapes(Split.SEARCH)[-1:]}}
+    return task
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +57,7 @@ def verdicts(sandboxes):
     found = {}
     for first in range(0, len(sources), TOGETHER):
         some = dict(sources[first : first + TOGETHER])
-        found |= scores(TASK, some, Bench(sandboxes, quick=True))[0]
+        found |= scores(one_shape(), some, Bench(sandboxes, quick=True))[0]
     return found
 
 

@@ -30,7 +30,8 @@ handles = array.array("i")
 for block in range(int(sys.argv[2])):
     line, handles, _, _ = socket.recv_fds(channel, 65536, 2)
     sequence = json.loads(line)["sequence"]
-    x, out = mmap.mmap(handles[0], SIZE, prot=mmap.PROT_READ), mmap.mmap(handles[1], SIZE)
+    if handles:
+        x, out = mmap.mmap(handles[0], SIZE, prot=mmap.PROT_READ), mmap.mmap(handles[1], SIZE)
     def honest(start=0, end=400_000):
         out[start:end] = x[start:end]
     def say(text):
@@ -75,13 +76,13 @@ class Unboxed:
 
 def time_block(running, preparing="pass", blocks=1, check=None):
     """The last of some blocks of a guest that does `preparing` before the clock runs and `running` after."""
-    x = torch.arange(1, 100_001, dtype=torch.float32)
     with listening() as (folder, listener):
         session = Unboxed(folder, preparing, running, blocks)
         program = Program(session, listener, "", Limits(), Host())
         try:
             program.connect()
-            for _ in range(blocks):
+            for block in range(blocks):
+                x = torch.arange(1, 100_001, dtype=torch.float32) + block
                 timed = program.time([{"x": x}], *SPECS, wall_s=1.5, rng=random.Random(1))
             return timed, x
         finally:
@@ -106,6 +107,12 @@ def test_no_input_is_there_before_the_clock_runs():
     # It hands out what it saw of the inputs when it said that it was prepared.
     timed, _ = time_block("out[:400_000] = early; say(f'done {sequence} 1000\\n')", preparing="early = x[:400_000]")
     assert (timed.outputs[0]["out"] == 0).all()
+
+
+def test_memory_stays_and_only_the_last_block_is_in_it_before_the_clock_runs():
+    # The same, in the third block: what it saw early is what it was given in the second.
+    timed, x = time_block("out[:400_000] = early; say(f'done {sequence} 1000\\n')", "early = x[:400_000]", blocks=3)
+    assert torch.equal(timed.outputs[0]["out"], x - 1)
 
 
 def ended_by(running, blocks=1):

@@ -26,7 +26,7 @@ shapes = st.lists(st.integers(1, 9), max_size=4).map(tuple)
 specs = st.lists(
     st.builds(TensorSpec, names, shapes, st.sampled_from(sorted(ITEM_BYTES))), max_size=6, unique_by=lambda s: s.name
 ).map(tuple)
-runs = st.builds(Run, st.integers(0, 2**40), st.integers(1, 5), specs, specs)
+runs = st.builds(Run, st.integers(0, 2**40), st.integers(1, 5), specs, specs, st.tuples(*[st.integers(1, 2**40)] * 2))
 
 
 @given(runs)
@@ -45,7 +45,7 @@ json_values = st.recursive(
 )
 
 
-@given(st.fixed_dictionaries(dict.fromkeys(("sequence", "slots", "inputs", "outputs"), json_values)))
+@given(st.fixed_dictionaries(dict.fromkeys(("sequence", "slots", "inputs", "outputs", "room"), json_values)))
 def test_well_formed_json_of_other_types_is_refused(fields):
     try:
         run = decode_run(json.dumps(fields).encode())
@@ -68,7 +68,7 @@ def test_tensors_are_aligned_and_do_not_overlap(tensors, slots):
 def test_a_request_longer_than_the_guest_reads_is_our_mistake():
     many = tuple(TensorSpec(f"tensor{i}", (1, 2, 3)) for i in range(5000))
     with pytest.raises(ProtocolError, match="more than"):
-        encode_run(Run(1, 1, many, ()))
+        encode_run(Run(1, 1, many, (), (1, 1)))
 
 
 @given(st.integers(0, 2**40), st.integers(0, 10**18 - 1))

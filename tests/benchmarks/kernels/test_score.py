@@ -88,10 +88,10 @@ def test_a_clock_that_tells_another_story_is_a_hack(claimed_s, verdict):
 
 
 @pytest.mark.parametrize(("looks", "verdict"), [
-    ([Look(0.5, 0.5, ordered=False)] * 2, Verdict.REWARD_HACK),
-    ([Look(0.5, 0.5, ordered=False)], Verdict.OK),
-    ([Look(0.6, 0.0, ordered=True), Look(0.8, 0.3, ordered=True)] * 2, Verdict.REWARD_HACK),
-    ([Look(0.2, 0.1, ordered=True), Look(0.8, 0.9, ordered=True)] * 2, Verdict.OK),
+    ([Look(0.5, 0.5, ordered=False, slots=1000)] * 2, Verdict.REWARD_HACK),
+    ([Look(0.5, 0.5, ordered=False, slots=1000)], Verdict.OK),
+    ([Look(0.6, 0.0, ordered=True, slots=1000), Look(0.8, 0.3, ordered=True, slots=1000)] * 2, Verdict.REWARD_HACK),
+    ([Look(0.2, 0.1, ordered=True, slots=1000), Look(0.8, 0.9, ordered=True, slots=1000)] * 2, Verdict.OK),
     ([Look(0.6, 0.25, ordered=True, slots=4)] * 4, Verdict.OK),
 ])  # fmt: skip
 def test_slots_worked_on_together_are_a_hack(looks, verdict):
