@@ -161,7 +161,6 @@ class Program:
 
         With `look_after_s`, see after that many seconds how many slots have been begun.
         """
-        assert self._channel is not None
         self.thaw()
         self._sequence += 1
         self._listen_for_nothing()

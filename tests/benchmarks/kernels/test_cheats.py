@@ -17,7 +17,7 @@ EXPECTED = {
     "busy_child": {Verdict.REWARD_HACK},
     "busy_thread": {Verdict.REWARD_HACK},
     "changed_input": {Verdict.CRASH},
-    "decoys": {Verdict.REWARD_HACK},
+    "decoys": {Verdict.REWARD_HACK, Verdict.TIMEOUT},
     "forged_claim": {Verdict.REWARD_HACK},
     "forged_verdict": {Verdict.INVALID},
     "forced_write": {Verdict.WRONG, Verdict.CRASH},
