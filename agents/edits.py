@@ -16,7 +16,7 @@ class EditError(ValueError):
 def _parse(source: str) -> ast.Module:
     try:
         return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # MemoryError: nested too deep for the parser
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last: nested too deep
         raise EditError(f"program does not parse: {error or type(error).__name__}") from error
 
 

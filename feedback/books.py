@@ -64,5 +64,8 @@ class Books:
             return before
         costs = [g.cost for g in self.archive.generations(self.task) if g.best is not None and g.number > 0 and g.cost]
         likely = Spent(**costs[-1]) if costs else Spent()  # type: ignore[arg-type]
-        wanted = Spent(1 + self.beside, likely.seconds, likely.tokens, likely.money)
+        tries = self.archive.tries(self.task)
+        seed = tries[0].scored if tries else None
+        least = (1 + self.beside) * seed.seconds if seed else 0.0
+        wanted = Spent(1 + self.beside, max(likely.seconds, least), likely.tokens, likely.money)
         return self.budget.exhausted(self.spent(), wanted + self.reserved())

@@ -197,8 +197,8 @@ class Program:
             state |= {f"{name}.after": value for name, value in self._target.state().items()}
             if not torch.equal(glance, taken.glance_of_copy(start)):
                 raise Ended(Verdict.REWARD_HACK, 'outputs changed after the kernel had said "done"')
-            if not given.unchanged():
-                raise Ended(Verdict.INVALID, "changed its inputs, which are read-only")
+            if not given.unchanged() or taken.strayed():
+                raise Ended(Verdict.INVALID, "changed its inputs, which are read-only, or memory behind its outputs")
             look_at = None
             for at, began in looked:
                 look_at = Look(at / seconds, sum(began) / len(began), began == sorted(began, reverse=True), len(began))

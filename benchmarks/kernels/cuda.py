@@ -131,6 +131,10 @@ class CudaOutputs:
         self._copy.copy_(self._region.bytes)
         torch.cuda.synchronize()
 
+    def strayed(self) -> bool:
+        """The region ends with the outputs: what is behind it can't be written."""
+        return False
+
     def glance_of_copy(self, start: int) -> Tensor:
         """See `target.Outputs`."""
         return self._copy.view(torch.int64)[start % self._stride :: self._stride].clone().cpu()

@@ -34,6 +34,9 @@ F_SEAL_FUTURE_WRITE = 0x0010
 GLANCE = 1024
 """Words looked at in the instant of "done"; outputs that change after it have been worked on out of time."""
 
+GUARD, PATTERN = 64 * 1024, 0xA5
+"""Bytes behind a block's outputs that are watched, and what they hold."""
+
 
 def poison(dtype: torch.dtype) -> float:
     """What an output holds before the kernel runs: NaN, which passes no check, or the least value of an integer dtype.
@@ -131,6 +134,11 @@ class HostOutputs(HostMemory):
         self._offsets, size = placement(specs, slots)
         self._all = self.use(size)
         self.poison()
+        # Behind the outputs lie pages that an earlier block used, and pages that nobody did: a pattern for the former, and for
+        # the latter the kernel's own count of what is in use.
+        self._behind = np.frombuffer(self._map, dtype=np.uint8)[size : min(size + GUARD, self._touched)]
+        self._behind[:] = PATTERN
+        self._in_use = os.fstat(self.handle).st_blocks
         last = specs[-1]
         item = last.bytes // last.items
         # Where each slot's last tensor has its middle element, and what that holds as long as nobody wrote it.
@@ -157,6 +165,10 @@ class HostOutputs(HostMemory):
         """See `target.Outputs`. From here on, nothing a candidate does can change what is checked."""
         np.copyto(self._copy, self._all)
 
+    def strayed(self) -> bool:
+        """See `target.Outputs`."""
+        return bool((self._behind != PATTERN).any()) or os.fstat(self.handle).st_blocks > self._in_use
+
     def glance_of_copy(self, start: int) -> Tensor:
         """See `target.Outputs`."""
         return torch.from_numpy(self._copy.view(np.uint64)[start % self._stride :: self._stride].copy())
@@ -173,6 +185,7 @@ class HostOutputs(HostMemory):
     def close(self) -> None:
         """See `HostMemory.close`."""
         self._all = self._words = np.empty(0, dtype=np.uint8)
+        self._behind = np.empty(0, dtype=np.uint8)
         super().close()
 
 

@@ -62,6 +62,10 @@ class Outputs(Protocol):
         """Copy everything to where no candidate reaches. Call it once."""
         ...
 
+    def strayed(self) -> bool:
+        """True when the memory behind this block's outputs was used, which no tensor handed over reaches."""
+        ...
+
     def glance_of_copy(self, start: int) -> Tensor:
         """The same words as `glance(start)`, of what `read` copied."""
         ...

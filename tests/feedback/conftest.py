@@ -31,9 +31,9 @@ class Told(FakeMessagesListChatModel):
 
     script: list[Any]
     usage: bool = True
-    seen: list[list[str]] = []
-    how: list[dict[str, Any]] = []
-    responses: list[BaseMessage] = []
+    seen: list[list[str]]
+    how: list[dict[str, Any]]
+    responses: list[BaseMessage]
 
     def _generate(
         self,

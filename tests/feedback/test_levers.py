@@ -58,7 +58,7 @@ def test_same_history_and_seed_same_choice(name: str, history: list[Pull], seed:
 
 
 def test_the_bandit_pulls_each_lever_once_before_it_compares() -> None:
-    assert [p for p in played(Bandit(), {H: [9.0], W: []}, 2)] == [H, W]
+    assert played(Bandit(), {H: [9.0], W: []}, 2) == [H, W]
 
 
 def share_of(better: Lever, means: dict[Lever, float], seconds: dict[Lever, float], rounds: int = 40) -> float:

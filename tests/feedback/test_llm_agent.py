@@ -120,7 +120,7 @@ def test_any_text_is_a_decision_or_a_value_error(text: str) -> None:
     try:
         parsed(text)
     except ValueError as error:
-        assert str(error)
+        assert str(error)  # noqa: PT017
 
 
 def test_structured_output_is_asked_for_and_given_up_where_there_is_none(archive: Archive) -> None:

@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
+from benchmarks.denoising import data
 from benchmarks.evaluator import Evaluator
+from benchmarks.task import Split
 from feedback.agent import Answer, Asked, FeedbackAgent
 from feedback.archive import Archive
 from feedback.briefing import Briefing
 from feedback.budget import Budget, Spent
 from feedback.decision import Decision, HarnessEdit, Lever, Moves, Program
 from feedback.loop import Loop, Plan
+from feedback.moves import moves_for
 from feedback.report import Finished
-from feedback.scoring import watch_stop
+from feedback.scoring import vetoed, watch_stop
 from feedback.search_agent import Search
 from results.record import read_record
 from sandboxes.base import SandboxFactory
@@ -107,12 +110,7 @@ def test_a_broken_program_is_stopped_at_its_stage_and_never_scored(ran: Ran) -> 
 
 @pytest.mark.sandbox
 def test_words_of_a_program_or_an_agent_are_not_obeyed_by_the_screen(ran: Ran) -> None:
-    from rich.console import Console
-
-    console = Console(file=open("/dev/null", "w"), force_terminal=True)
-    for line in ran.said:
-        console.print(line)  # raises for markup that does not close
-        assert "\x1b" not in line
+    assert all("\x1b" not in line and "\n" not in line for line in ran.said)
     assert any("[/bold]" in line for line in ran.said), "it is shown as it is"
 
 
@@ -135,7 +133,7 @@ def test_the_best_never_goes_back(ran: Ran) -> None:
     assert bests[0] == bests[1] and bests[2] == bests[3] != bests[0]
     [worse] = ran.archive.tries("denoising", 3)
     assert worse.scored is not None and worse.scored.ok, "a program with other line ends comes back as it was"
-    assert (worse.gain or 0) < 0
+    assert worse.id not in bests
 
 
 @pytest.mark.sandbox
@@ -154,33 +152,29 @@ def test_the_report_split_is_scored_once_even_after_another_call(ran: Ran) -> No
 
 
 @pytest.mark.sandbox
-def test_a_gain_that_the_second_evaluator_does_not_see_ends_the_run(start: Started) -> None:
+def test_a_gain_that_is_a_loss_for_the_second_evaluator_is_not_kept(start: Started) -> None:
     """The program is good where a tenth of the molecules is held out, and destroys the cells where a fifth is."""
-    overfit = DENOISING.seed().source.replace(
-        "def denoise(counts):", "def denoise(counts):\n    if counts.sum() < 0.85 * TOTAL:\n        return np.ones(counts.shape)\n", 1
-    )  # fmt: skip
-    from benchmarks.denoising import data
-    from benchmarks.task import Split
-    from feedback.moves import moves_for
-
     [move] = [m for m in moves_for("denoising") if m.name == "smooth_low_rank"]
-    source = move.edit(overfit).replace("POWER = 1.0", f"TOTAL = {data.counts(Split.SEARCH).sum():.0f}\nPOWER = 1.0", 1)
-    loop, archive, said = start(Decided(((Program(source=source),), ())), generations=2, width=1)
+    where = (
+        f"    if counts.sum() < {0.85 * data.counts(Split.SEARCH).sum():.0f}:\n        return np.ones(counts.shape)\n"
+    )
+    call = "    contrast, weight = settings"
+    source = move.edit(DENOISING.seed().source).replace(call, where + call, 1)
+    loop, archive, _ = start(Decided(((Program(source=source),), ())), generations=2, width=1)
     best = loop.search()
     [tried] = archive.tries("denoising", 1)
     assert best.generation == 0 and (tried.gain or 0) > 0
     step = archive.generations("denoising")[1]
     assert step.best == best.id and step.gain == 0.0 and step.watch is not None and step.watch["second_gain"] < 0
-    assert "fits the scorer" in tried.why and "fits the scorer" in archive.spending("denoising").stopped
-    assert len(archive.generations("denoising")) == 2, "no further generation was begun"
+    assert "is a loss" in tried.why and not archive.spending("denoising").stopped
 
 
 @pytest.mark.sandbox
 @pytest.mark.parametrize(
-    ("budget", "word"), [(Budget(candidates=9), "9 candidates"), (Budget(seconds=1.0), "1 seconds")]
+    ("budget", "word"), [(Budget(candidates=9), "9 candidates"), (Budget(seconds=0.1), "0.1 seconds")]
 )
 def test_a_run_ends_within_its_budget_and_says_which(start: Started, budget: Budget, word: str) -> None:
-    loop, archive, said = start(Search(DENOISING), generations=50, width=3, budget=budget)
+    loop, archive, _ = start(Search(DENOISING), generations=50, width=3, budget=budget)
     loop.run()
     spent = loop.books.spent()
     assert word in archive.spending("denoising").stopped
@@ -201,9 +195,14 @@ def step(first: float = 0.1, second: float | None = 0.1, high: float = 0.2, **mo
 def test_when_the_watch_stops_a_run() -> None:
     assert watch_stop([]) == ""
     assert watch_stop([step(), step()]) == ""
-    assert watch_stop([{"new_advice": []}]) == "", "a task without a second evaluator"
+    assert watch_stop([{"new_advice": []}] * 2) == "", "a task without a second evaluator"
     assert watch_stop([step(second=-0.01)]) == "", "one step of no gain may be chance"
-    assert "widens" in watch_stop([step(second=-0.01), step(second=0.0)])
+    assert "two steps in a row" in watch_stop([step(second=-0.01), step(second=0.0)])
+    assert "two steps in a row" in watch_stop([step(second=-0.01), {"failed": "crash: x"}])
     assert watch_stop([step(second=-0.01), step(), step(second=-0.01)]) == ""
-    assert "a loss" in watch_stop([step(), step(second=-0.3, high=-0.1)])
-    assert "refuses" in watch_stop([step(), {"failed": "crash: x", "first_gain": 0.1}])
+
+
+def test_what_the_second_evaluator_vetoes() -> None:
+    assert vetoed(step()) == vetoed({"new_advice": []}) == vetoed(step(second=-0.05)) == ""
+    assert "a loss of -0.3" in vetoed(step(second=-0.3, high=-0.1))
+    assert "crash: x" in vetoed({"failed": "crash: x", "first_gain": 0.1})

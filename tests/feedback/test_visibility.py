@@ -38,6 +38,7 @@ from feedback.loop import Loop, Plan
 from sandboxes.base import SandboxFactory
 from sandboxes.cache import cache_dir
 from tests.feedback.conftest import DENOISING, NO_BOUND, Told, told
+from tests.feedback.hunter import ASKER, HUNTER, LAW_LOUD, LOUD
 from tests.feedback.test_llm_agent import answer
 
 pytestmark = pytest.mark.sandbox
@@ -94,7 +95,7 @@ def secret_seeds(archive: Archive, name: str) -> dict[str, str]:
 
 def paths(folder: Path) -> dict[str, str]:
     return {"path of the code": str(ROOT), "path of the run": str(folder), "path of the cache": str(cache_dir()),
-            "home": str(Path.home()) + "/", "python": os.path.realpath(os.sys.executable)}  # type: ignore[attr-defined]  # fmt: skip
+            "path of the home": str(Path.home()) + "/", "python": os.path.realpath(os.sys.executable)}  # type: ignore[attr-defined]  # fmt: skip
 
 
 def leaks(text: str, private: Mapping[str, str]) -> list[str]:
@@ -103,56 +104,6 @@ def leaks(text: str, private: Mapping[str, str]) -> list[str]:
 
 
 # -- two runs, with all of it planted ------------------------------------------------------------------------------
-
-HUNTER = """
-import os, sys, zlib
-import numpy as np
-
-def readable():
-    yield "environment", repr(dict(os.environ))
-    yield "arguments", repr(sys.argv)
-    for folder, folders, files in os.walk("/"):
-        if folder.startswith(("/usr", "/sys", "/dev", "/opt/site", "/lib")):
-            folders[:] = []
-            continue
-        folders[:] = [f for f in folders if f != "task"]
-        for file in files:
-            path = os.path.join(folder, file)
-            yield path, ""
-            if folder.startswith("/proc") and file not in ("cmdline", "environ", "mountinfo", "maps", "comm", "status"):
-                continue
-            try:
-                opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")  # a pipe must not hold us up
-                with opened:
-                    yield path, opened.read(100_000).decode("latin-1")
-            except (OSError, ValueError):
-                pass
-
-def denoise(counts):
-    found = zlib.compress("\\n".join(f"{a}\\n{b}" for a, b in readable()).encode(), 9)
-    out = np.zeros(counts.shape, dtype=np.float32)
-    told = np.frombuffer(len(found).to_bytes(4, "big") + found, dtype=np.uint8)[: out.size]
-    out.flat[: len(told)] = told
-    return out
-"""
-LOUD = """
-import os, sys
-def denoise(counts):
-    files = " ".join(str(os.listdir(f)) for f in ("/", "/scratch", "/tmp"))
-    raise RuntimeError(f"{sorted(os.environ.items())} {sys.argv} {files} {os.getcwd()}"[::-1][:400][::-1])
-"""
-LAW_LOUD = """
-def predict(train, cases, charges, model):
-    model.chat([{"role": "user", "content": cases[0]["text"][:50]}])
-    raise RuntimeError(str(cases[0])[:300])
-"""
-ASKER = '''
-def predict(train, cases, charges, model):
-    """Asks about each case, so that the trace has something to tell."""
-    for case in cases[:5]:
-        model.chat([{"role": "user", "content": str(case)}])
-    return [train[0]["charge"]] * len(cases)
-'''
 
 
 @dataclass(frozen=True)
@@ -236,7 +187,8 @@ def test_nothing_private_reaches_a_prompt(name: str, runs: dict[str, Ran]) -> No
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_private_reaches_a_trace_before_the_report(name: str, runs: dict[str, Ran]) -> None:
     ran = runs[name]
-    assert '"kind": "feedback"' in ran.trace and '"kind": "model"' in ran.trace
+    assert '"kind": "feedback"' in ran.trace
+    assert ('"kind": "model"' in ran.trace) == task(name).uses_model
     assert leaks(ran.trace, ran.private) == []
 
 
@@ -260,7 +212,8 @@ def handed_out(bench: Bench, source: str = HUNTER) -> str:
     outcome = CELLS._run(Candidate(source=source), trial, bench)
     assert outcome.output is not None, outcome.reason
     shape = trial.split.train.shape
-    flat = np.frombuffer(outcome.output[-4 * shape[0] * shape[1] :], dtype="<f4").astype(np.uint8).tobytes()
+    values = np.frombuffer(outcome.output[-4 * shape[0] * shape[1] :], dtype="<f4").astype("<u4")
+    flat = values.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
     size = int.from_bytes(flat[:4], "big")
     assert size + 4 <= len(flat), "the candidate found more than its answer holds"
     return zlib.decompress(flat[4 : 4 + size]).decode()
@@ -274,6 +227,7 @@ def test_nothing_private_reaches_a_sandbox(planted: dict[str, str], runs: dict[s
         "user": f"/home/{os.environ.get('USER', 'nobody-of-this-name')}",
         "code": "benchmarks/denoising/score.py",
     }
+    del private["path of the home"]  # root's, which every container has
     assert leaks(text.replace(HUNTER, ""), private) == []
 
 

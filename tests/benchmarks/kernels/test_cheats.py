@@ -27,7 +27,7 @@ EXPECTED = {
     "late_returned": {Verdict.WRONG, Verdict.REWARD_HACK},
     "late_thread": {Verdict.WRONG, Verdict.REWARD_HACK},
     "lazy_returned": {Verdict.INVALID},
-    "out_of_bounds": {Verdict.CRASH},
+    "out_of_bounds": {Verdict.INVALID, Verdict.CRASH},
     "reply_ahead": {Verdict.INVALID, Verdict.REWARD_HACK},
     "reply_ahead_later": {Verdict.REWARD_HACK, Verdict.INVALID},
     "system_exit": {Verdict.INVALID},
