@@ -119,7 +119,7 @@ class Report(Base):
     seed: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True), default=None)
     best: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True), default=None)
     curve: Mapped[dict[str, object]] = mapped_column(default=dict)
-    """For each program that was the best once, by generation: its value on both splits."""
+    """For each program that was the best once, by its name: its value on both splits."""
     wall_s: Mapped[float] = mapped_column(default=0.0)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.task import Candidate, Direction, Score, Split, Task
 from feedback.archive import Report, Try
+from feedback.briefing import name_of
 from feedback.budget import Spent
 from results.record import Measurement, Record, read_record, write_record
 from results.stats import paired_difference
@@ -51,7 +52,7 @@ def publish(loop: Loop, best: Try) -> Finished:
         scores = loop.evaluator.evaluate(task.name, candidates, Split.REPORT, quick=loop.plan.quick, on_commit=commit)
         report.seed, report.best = scores[0].model_dump(mode="json"), scores[-1].model_dump(mode="json")
         report.curve = {
-            str(t.generation): {"search": t.scored.value if t.scored else None, "report": s.value, "verdict": s.verdict.value}
+            name_of(t): {"search": t.scored.value if t.scored else None, "report": s.value, "verdict": s.verdict.value}
             for t, s in zip(tries, scores, strict=True)
         }  # fmt: skip
         spent = archive.spend(task.name, Spent(candidates=len(tries), seconds=time.monotonic() - begun))

@@ -27,25 +27,20 @@ PAUSE_SOFT = 1
 """`omp_pause_soft` of OpenMP 5.0."""
 
 
-@functools.cache
-def _pause() -> Callable[[int], Any] | None:
-    """`omp_pause_resource_all` of the OpenMP library that this process (torch) has loaded, or None."""
+def _pauses() -> tuple[Callable[[int], Any], ...]:
+    """`omp_pause_resource_all` of each OpenMP library that this process has loaded: torch's own, and others beside it."""
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
     except OSError:
-        return None
-    for path in dict.fromkeys(line.split(maxsplit=5)[-1] for line in lines if "/" in line):
-        if Path(path).name.startswith(OPENMP):
-            pause = getattr(ctypes.CDLL(path), "omp_pause_resource_all", None)
-            if pause is not None:
-                return pause  # type: ignore[no-any-return]
-    return None
+        return ()
+    paths = dict.fromkeys(line.split(maxsplit=5)[-1] for line in lines if "/" in line)
+    loaded = [ctypes.CDLL(path) for path in paths if Path(path).name.startswith(OPENMP)]
+    return tuple(lib.omp_pause_resource_all for lib in loaded if hasattr(lib, "omp_pause_resource_all"))
 
 
 def rest() -> None:
     """End the worker threads of our own last parallel region; the next one starts new ones."""
-    pause = _pause()
-    if pause is not None:
+    for pause in _pauses():
         pause(PAUSE_SOFT)
 
 

@@ -36,7 +36,7 @@ def test_our_worker_threads_end_and_come_back():
         busy = threads_of(os.getpid())
         cores.rest()
         rested = threads_of(os.getpid())
-        if cores._pause() is None:
+        if not cores._pauses():
             pytest.skip("this build of torch has no OpenMP that can be paused")
         assert rested < busy
         assert torch.equal(x.exp(), torch.exp(x))
