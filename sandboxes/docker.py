@@ -155,7 +155,14 @@ class DockerSandbox(StreamSandbox):
         """Create the container, attach to it, then start it: so no byte of its output can be missed."""
         api = self._client.api
         try:
-            self._id, self.image_digest = await asyncio.to_thread(self._create)
+            creating = asyncio.ensure_future(asyncio.to_thread(self._create))
+            try:
+                self._id, self.image_digest = await asyncio.shield(creating)
+            except asyncio.CancelledError:
+                # The engine makes it all the same, and nobody else would know its name.
+                self._id, self.image_digest = await creating
+                await self.close()
+                raise
             streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
             holder = await asyncio.to_thread(api.attach_socket, self._id, streams)
             raw = getattr(holder, "_sock", holder)

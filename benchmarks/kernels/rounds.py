@@ -39,8 +39,8 @@ IDLE_S = 0.1
 PILOTS = 1, 4, 16
 """Launches in blocks of the plain program alone, after the warm-ups, from which the number of launches is planned. The first
 launch of a block finds cold caches and sleeping threads, so short ones are looked at several at a time."""
-WATCH_S = 0.005
-"""Shortest time that a program is watched after its turn, before it is frozen."""
+WATCH_S, FIRST_WATCH_S, FIRST_S = 0.005, 0.04, 0.5
+"""Shortest time that a program is watched after its turn, before it is frozen: later, at first, and the sum that is `first`."""
 SEVERAL = 4
 """Launches in a block from which on we look, once and at a random instant, which slots have been begun."""
 
@@ -151,7 +151,9 @@ class Run(Generic[S]):
                 if wrong is not None:
                     raise Ended(Verdict.WRONG, f"{key}: {wrong}")
         self._note(entrant, block, timed)
-        time.sleep(max(0.0, WATCH_S - (time.monotonic() - since)))
+        # The kernel books CPU time in ticks of 10 ms: a short run must not end before there is enough to go by.
+        least = FIRST_WATCH_S if entrant.watched_s < FIRST_S else WATCH_S
+        time.sleep(max(0.0, least - (time.monotonic() - since)))
         entrant.idle_cpu_s += self._cpu_seconds(entrant) - cpu
         entrant.watched_s += time.monotonic() - since
         if entrant.idle_cpu_s > IDLE_S + IDLE_SHARE * entrant.watched_s:
