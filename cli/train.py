@@ -131,10 +131,10 @@ def _run(options: Options, folder: Path, url: str | None, backend: str, runtime:
     from agents.models.smollm2 import model_folder
     from benchmarks.evaluator import Evaluator
     from benchmarks.registry import task as find
-    from feedback.moves import moves_for
+    from feedback.moves import edits_for
     from sandboxes.backends import choose_backend
     from sandboxes.images import build
-    from training.actions import Edit, parameters_of, space, space_for
+    from training.actions import parameters_of, space, space_for
     from training.checkpoint import Store
     from training.rollouts import SandboxScorer
     from training.rounds import Training
@@ -144,7 +144,7 @@ def _run(options: Options, folder: Path, url: str | None, backend: str, runtime:
         say, show = stack.enter_context(live(options.rounds))
         model = Path(options.model) if options.model else model_folder(say)
         name = space_for(parameters_of(model)) if options.actions == "auto" else options.actions
-        edits = [Edit(m.name, m.why, m.edit) for m in moves_for(options.task)]
+        edits = edits_for(options.task)
         acts = space(name, task, edits, max_tokens=options.max_tokens)
         factory = choose_backend(backend, runtime=runtime)
         task.fetch(say)

@@ -12,15 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agents.edits import EditError
-from benchmarks.task import Task
+from benchmarks.task import Candidate, Task
 from feedback.agent import Answer, Asked
 from feedback.archive import Archive, Try
 from feedback.briefing import Briefing
 from feedback.decision import Decision, HarnessEdit, Lever, Moves, Setting, TrainingWish, applied
 from feedback.levers import Bandit, Pull
-from feedback.moves import Move, moves_for
+from feedback.moves import Move, edits_for, moves_for
 from feedback.selection import parent
-from training.actions import Edit as Option
 from training.actions import menu
 
 Guide = Callable[[str | None, str, Sequence[str]], Mapping[str, float] | None]
@@ -78,7 +77,7 @@ class Search:
                 made = applied(edit, source, dict(library))
             except EditError:
                 return False
-            sha = _sha(made, on.weights)
+            sha = Candidate(source=made, weights=on.weights).sha
             if sha in seen or made in sources:
                 return False
             seen.add(sha)
@@ -106,7 +105,7 @@ class Search:
         offer: Callable[[Moves | Setting, Try], bool], full: Callable[[], bool],
     ) -> None:  # fmt: skip
         source = asked.archive.candidate(on).source
-        options = list(menu(source, [Option(m.name, m.why, m.edit) for m in library.values()]))
+        options = list(menu(source, edits_for(self.task.name)))
         guided = self.guide(asked.adapter, source, asked.archive.lineage(on))
         for text in _order(options, list(library), history, guided, asked.seed):
             if full():
@@ -162,9 +161,3 @@ def pulls_of(archive: Archive, task: str) -> list[Pull]:
         for g in archive.generations(task)
         if g.best is not None and g.lever in set(Lever)
     ]
-
-
-def _sha(source: str, weights: str | None) -> str:
-    from benchmarks.task import Candidate
-
-    return Candidate(source=source, weights=weights).sha

@@ -12,8 +12,8 @@ from benchmarks.evaluator import Evaluator
 from benchmarks.task import Task
 from feedback.budget import Spent
 from feedback.decision import TrainingWish
-from feedback.moves import moves_for
-from training.actions import Choice, Edit, Place, menu
+from feedback.moves import edits_for
+from training.actions import Choice, Place, menu
 from training.request import Fulfilled, TrainingRequest, fulfil
 
 PLACES = 2
@@ -30,10 +30,6 @@ class WeightsLever:
     """Folder of the base model."""
     quick: bool = True
     _policy: Policy | None = field(default=None, repr=False)
-
-    def edits(self) -> list[Edit]:
-        """The task's moves, as the action space takes them."""
-        return [Edit(m.name, m.why, m.edit) for m in moves_for(self.task.name)]
 
     def request(
         self, wish: TrainingWish, left: Spent, adapter: str | None, *, judging: int, seed: int
@@ -57,7 +53,7 @@ class WeightsLever:
     ) -> Fulfilled:
         """Go on with the training in `folder`, or begin it there. Raises as `training.request.fulfil` does."""
         return fulfil(
-            request, task=self.task, evaluator=self.evaluator, start=start, edits=self.edits(), folder=folder,
+            request, task=self.task, evaluator=self.evaluator, start=start, edits=edits_for(self.task.name), folder=folder,
             model=self.model(), policy=self.policy(), adapter=adapter, say=say,
         )  # fmt: skip
 
@@ -75,13 +71,15 @@ class WeightsLever:
 
     def guide(self, adapter: str | None, source: str, done: Sequence[str]) -> Mapping[str, float] | None:
         """Log-probability of each option of a program's menu by the model that wears `adapter`; None without one."""
-        if adapter is None or not menu(source, self.edits()):
+        if adapter is None or not menu(source, edits_for(self.task.name)):
             return None
         policy = self.policy()
         wore = policy.adapter
         policy.load_adapter(adapter)
         try:
-            _, options, found = Choice(self.task, self.edits()).distribution(policy, Place(source, tuple(done)))
+            _, options, found = Choice(self.task, edits_for(self.task.name)).distribution(
+                policy, Place(source, tuple(done))
+            )
         finally:
             policy.load_adapter(wore)
         return dict(zip(options, found, strict=True))

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from benchmarks.registry import task as find
 from benchmarks.task import Score
 from feedback.experiments.arms import ARMS
+from feedback.experiments.figures import interval
 from feedback.gate import sign_flip
 from results.provenance import provenance
 from results.store import write_atomically
@@ -21,15 +21,6 @@ from training.rewards import gain
 
 PUBLISHED = Path("results") / "published" / "experiment-cpu"
 BOTH = tuple(name for name in ARMS if name.startswith("H+W"))
-
-
-def interval(values: Sequence[float]) -> dict[str, Any]:
-    """Mean and 95 % interval by Student's t over seeds; no interval for fewer than two."""
-    mean, n = float(np.mean(values)), len(values)
-    if n < 2:
-        return {"mean": mean, "interval": None, "n": n}
-    half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
-    return {"mean": mean, "interval": [mean - half, mean + half], "n": n}
 
 
 def read(work: Path, tasks: Sequence[str], arms: Sequence[str], seeds: int) -> dict[tuple[str, int], dict[str, Any]]:

@@ -12,10 +12,10 @@ from benchmarks.task import Candidate, Direction, Task
 from feedback.agent import Answer, Asked, FeedbackAgent
 from feedback.briefing import Briefing
 from feedback.decision import Decision, HarnessEdit, Lever, Moves, TrainingWish, applied
-from feedback.moves import Move, moves_for
+from feedback.moves import Move, edits_for, moves_for
 from feedback.search_agent import Search, edit_of
 from feedback.weights import WeightsLever
-from training.actions import Edit, menu
+from training.actions import menu
 
 
 def library(task: Task) -> dict[str, Move]:
@@ -35,7 +35,7 @@ class RandomSearch:
         """See `FeedbackAgent.decide`."""
         moves = library(self.task)
         source = asked.briefing.program
-        options = menu(source, [Edit(m.name, m.why, m.edit) for m in moves.values()])
+        options = menu(source, edits_for(self.task.name))
         seen = {t.sha for t in asked.archive.tries(self.task.name)}
         fresh = [o for o, made in options.items() if Candidate(source=made, weights=asked.best.weights).sha not in seen]
         if not fresh:

@@ -28,6 +28,7 @@ from benchmarks.task import Task
 from feedback.experiments import table
 from feedback.experiments.figures import TRAINED, expected, figures, summary, tpe, uniform
 from feedback.experiments.table import PLACES, Row
+from feedback.moves import edits_for
 from results.provenance import provenance
 from results.store import write_atomically
 
@@ -76,7 +77,7 @@ def train(task: Task, rows: Mapping[str, Row], setup: Setup, seed: int, work: Pa
     from training.trainer import Settings
 
     folder = model_folder(print)
-    space = Choice(task, table.edits_of(task))
+    space = Choice(task, edits_for(task.name))
     settings = Settings(
         rank=setup.rank,
         alpha=2 * setup.rank,

@@ -14,9 +14,9 @@ from typing import Any
 
 from benchmarks.evaluator import Evaluator
 from benchmarks.task import Candidate, Split, Task
-from feedback.moves import moves_for
+from feedback.moves import edits_for
 from results.store import write_atomically
-from training.actions import Edit, Place, menu
+from training.actions import Place, menu
 from training.rewards import reward
 
 PLACES = ("seed", "best of the seed", "second of the seed")
@@ -32,18 +32,13 @@ class Row:
     rewards: dict[str, float]
 
 
-def edits_of(task: Task) -> list[Edit]:
-    """The task's moves, as the action space takes them."""
-    return [Edit(m.name, m.why, m.edit) for m in moves_for(task.name)]
-
-
 def place(name: str, task: Task, rows: Mapping[str, Row]) -> Place:
     """The seed program, or what its best or second best option makes of it; `rows` must hold the seed's row for these."""
     if name == PLACES[0]:
         return Place(task.seed().source)
     rewards = rows[PLACES[0]].rewards
     chosen = sorted(rewards, key=lambda text: -rewards[text])[PLACES.index(name) - 1]
-    return Place(menu(rows[PLACES[0]].place.source, edits_of(task))[chosen], (chosen,))
+    return Place(menu(rows[PLACES[0]].place.source, edits_for(task.name))[chosen], (chosen,))
 
 
 def build(
@@ -57,7 +52,7 @@ def build(
     rows: dict[str, Row] = {}
     for name in places:
         here = place(name, task, rows)
-        options = menu(here.source, edits_of(task))
+        options = menu(here.source, edits_for(task.name))
         chunks = kept.setdefault(name, {"place": asdict(here), "chunks": []})["chunks"]
         texts = list(options)
         for start in range(len(chunks) * CHUNK, len(texts), CHUNK):

@@ -10,6 +10,8 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from training.actions import Edit as Option
+
 Edit = Callable[[str], str]
 
 
@@ -40,6 +42,11 @@ def move(task: str) -> Callable[[Edit], Edit]:
         return edit
 
     return register
+
+
+def edits_for(task: str) -> list[Option]:
+    """The moves of a task as `training.actions` takes them."""
+    return [Option(m.name, m.why, m.edit) for m in moves_for(task)]
 
 
 def moves_for(task: str) -> list[Move]:
