@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,9 +36,9 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": str(THREADS),
     "MKL_NUM_THREADS": str(THREADS),
     "OPENBLAS_NUM_THREADS": str(THREADS),
-    # Idle threads sleep instead of spinning: several programs share the cores, one at a time.
-    "OMP_WAIT_POLICY": "passive",
-    "GOMP_SPINCOUNT": "0",
+    # Idle workers spin for about a tenth of a millisecond, so that those of one launch are awake for the next, as they are in a
+    # loop under `timeit`. By default they would for some milliseconds, which looks like work after the end of a block.
+    "GOMP_SPINCOUNT": "10000",
     "PYTHONUNBUFFERED": "1",
 }
 START_S = 90.0
@@ -115,6 +116,7 @@ class Program:
         self.root: int | None = None
         """Process id of the sandbox's supervisor, for `idle`; None when it isn't visible."""
         self._frozen: list[int] | None = None
+        self._placement = cores.Placement(None, THREADS)
         self._loading = True
         # Not `candidate.py`: the guest would import that instead of the loader of the same name.
         files = {"program.py": source.encode()}
@@ -144,6 +146,7 @@ class Program:
         self._listener.close()
         pid = idle.peer_pid(self._channel)
         self.root = idle.sandbox_root(pid) if pid else None
+        self._placement = cores.Placement(pid, THREADS)
         self._expect(protocol.READY, time.monotonic() + LOAD_S, f"not loaded within {LOAD_S:g} s")
         self._loading = False
 
@@ -164,7 +167,8 @@ class Program:
         self.thaw()
         self._sequence += 1
         self._listen_for_nothing()
-        with self._lending.block(slots, inputs, outputs) as (given, taken, handles):
+        with ExitStack() as block:
+            given, taken, handles = block.enter_context(self._lending.block(slots, inputs, outputs))
             run = Run(self._sequence, len(slots), inputs, outputs, self._lending.room)
             self._send(protocol.encode_run(run), handles)
             late = f"its tensors were not ready within {PREPARE_S:g} s"
@@ -175,7 +179,9 @@ class Program:
                 given.fill()
             if self._target.settle()[0] > BUSY:
                 raise Ended(Verdict.REWARD_HACK, "was at work on the device before it was asked")
-            bound = cores.spread(self._frozen or (), THREADS) if self._target.name == "cpu" else {}
+            if self._target.name == "cpu":
+                block.callback(self._placement.release)
+                self._placement.bind(self._frozen or ())
             state = {f"{name}.before": value for name, value in self._target.state().items()}
             start = rng.randrange(2**30)
             looked: list[tuple[float, list[bool]]] = []
@@ -188,8 +194,8 @@ class Program:
                 # It could be watching its memory, so the data come on its own time.
                 given.fill()
             self.thaw()
-            cores.release(bound)
             self._send(protocol.go(self._sequence))
+            self._placement.started()
             claimed = self._done(time.monotonic() + wall_s, wall_s, look_after_s, look)
             glance = taken.glance(start)
             seconds = (time.perf_counter_ns() - begun) / 1e9

@@ -12,7 +12,7 @@ import ctypes
 import functools
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
@@ -72,31 +72,70 @@ def rouse(threads: int) -> None:
     wait([spinner.submit(_spin, ROUSE_S) for spinner in _spinners(threads)])
 
 
-def spread(pids: Iterable[int], threads: int) -> dict[int, set[int]]:
-    """Bind the busiest threads of frozen processes to a core each, so that they don't all wake up on one.
+class Placement:
+    """Where the threads of one program wake up: its main thread on one core, the next busiest on others, for one block at a time.
 
-    Returns what each was bound to before, for `release`. What may not be bound, or has ended, is left out.
+    The first wake-up of a block decides, since threads that share a core by then go on sharing it: the other core sleeps. The main
+    thread is let go as soon as it runs, so that threads which it starts may run anywhere; the others are when the block has ended.
     """
-    busy: list[tuple[int, int]] = []
-    for pid in pids:
-        try:
-            for name in os.listdir(f"/proc/{pid}/task"):
-                run_ns = Path(f"/proc/{pid}/task/{name}/schedstat").read_text().split()[0]
-                busy.append((int(run_ns), int(name)))
-        except OSError:
-            continue
-    before = {}
-    for core, (_, thread) in zip(chosen(threads), sorted(busy, reverse=True), strict=False):
-        try:
-            before[thread] = os.sched_getaffinity(thread)
-            os.sched_setaffinity(thread, {core})
-        except OSError:
-            continue
-    return before
 
+    def __init__(self, main: int | None, threads: int) -> None:
+        self._main = main
+        self._cores = chosen(threads)
+        self._ran: dict[int, int] = {}
+        self._before: dict[int, set[int]] = {}
+        self._ours: set[int] | None = None
 
-def release(before: Mapping[int, set[int]]) -> None:
-    """Let threads go to any core again; they stay where they are until there is a reason to move."""
-    for thread, cores in before.items():
+    def bind(self, pids: Iterable[int]) -> None:
+        """Bind the frozen processes' threads that worked most since the last block, and this thread of ours to the last core.
+
+        What may not be bound, or has ended, is left out.
+        """
+        ran = dict(_run_ns(pids))
+        recent = {thread: spent - self._ran.get(thread, 0) for thread, spent in ran.items()}
+        for thread in ran.keys() - self._ran.keys():
+            self._free(thread)
+        order = sorted(recent, key=lambda thread: (thread != self._main, -recent[thread]))
+        self._ran = ran
+        for core, thread in zip(self._cores, order, strict=False):
+            self._bind(thread, core)
+        # "Go" is sent from a core that the main thread doesn't need, so that it is awake before we are asleep.
+        self._ours = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {self._cores[-1]})
+
+    def _free(self, thread: int) -> None:
+        """A thread that was started by one that was bound is bound too, without anybody's wish."""
         with suppress(OSError):
-            os.sched_setaffinity(thread, cores)
+            if len(os.sched_getaffinity(thread)) == 1 and self._before:
+                os.sched_setaffinity(thread, next(iter(self._before.values())))
+
+    def _bind(self, thread: int, core: int) -> None:
+        with suppress(OSError):
+            before = os.sched_getaffinity(thread)
+            os.sched_setaffinity(thread, {core})
+            self._before[thread] = before
+
+    def started(self) -> None:
+        """The main thread has been woken: let it go anywhere. It stays where it is until there is a reason to move."""
+        self._let_go(self._main)
+
+    def release(self) -> None:
+        """The block has ended: let the other threads go too, and this one."""
+        for thread in list(self._before):
+            self._let_go(thread)
+        if self._ours is not None:
+            os.sched_setaffinity(0, self._ours)
+        self._ours = None
+
+    def _let_go(self, thread: int | None) -> None:
+        if thread in self._before:
+            with suppress(OSError):
+                os.sched_setaffinity(thread, self._before[thread])
+
+
+def _run_ns(pids: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Each thread of these processes and the nanoseconds it has run."""
+    for pid in pids:
+        with suppress(OSError):
+            for name in os.listdir(f"/proc/{pid}/task"):
+                yield int(name), int(Path(f"/proc/{pid}/task/{name}/schedstat").read_text().split()[0])

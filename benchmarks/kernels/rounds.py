@@ -36,7 +36,7 @@ IDLE_SHARE = 0.1
 """CPU time after its turn, as a share of the time it was watched, that is taken for housekeeping."""
 IDLE_S = 0.1
 """CPU time after its turn, in seconds, that is taken for housekeeping whatever the share (the kernel counts in ticks)."""
-PILOTS = 1, 4, 16
+PILOTS = 1, 4, 16, 64
 """Launches in blocks of the plain program alone, after the warm-ups, from which the number of launches is planned. The first
 launch of a block finds cold caches and sleeping threads, so short ones are looked at several at a time."""
 WATCH_S, FIRST_WATCH_S, FIRST_S = 0.005, 0.04, 0.5

@@ -125,11 +125,13 @@ space = {}
 exec(source, space)
 slots = [([torch.zeros(shape) for shape in inputs], [torch.zeros(shape) for shape in outputs]) for _ in range(launches)]
 def write():
-    for given, taken in slots:
-        for tensor in given:
-            tensor.copy_(torch.randn(tensor.shape))
+    drawn = [[torch.randn(tensor.shape) for tensor in given] for given, _ in slots]
+    for _, taken in slots:
         for tensor in taken:
             tensor.fill_(float("nan"))
+    for (given, _), news in zip(slots, drawn):
+        for tensor, new in zip(given, news):
+            tensor.copy_(new)
 def through():
     for given, taken in slots:
         space["kernel"](*given, *taken)
@@ -141,7 +143,7 @@ hot = [timeit.timeit(lambda: space["kernel"](*slots[0][0], *slots[0][1]), number
 print(json.dumps([statistics.median(fresh[2:]), statistics.median(hot)]))
 """
 """Times a kernel with `timeit` where it runs: once on each of as many inputs as a block has, written anew for each block like the
-evaluator's, and over and over on one set of tensors that is in the caches."""
+evaluator's and in its order (so that the caches hold the same), and over and over on one set of tensors that is in the caches."""
 
 
 def in_one_process(request: str) -> str:

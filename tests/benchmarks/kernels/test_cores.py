@@ -52,24 +52,55 @@ def test_as_many_cores_are_chosen_as_there_are_and_no_more():
     assert sorted(os.sched_getaffinity(0)) == CORES
 
 
-def test_the_busiest_threads_get_a_core_each_and_can_go_anywhere_afterwards():
+@pytest.fixture
+def two_threads():
     with subprocess.Popen([sys.executable, "-S", "-c", TWO_THREADS], stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout.readline() == b"worked\n"
-            threads = threads_of(process.pid) if process.poll() is None else set()
-            before = cores.spread([process.pid], 2)
-            bound = {thread: os.sched_getaffinity(thread) for thread in before}
-            assert set(before) <= threads
-            assert process.pid in before
-            assert sorted(min(c) for c in bound.values()) == sorted(cores.chosen(2))[: len(bound)]
-            cores.release(before)
-            assert all(os.sched_getaffinity(thread) == set(CORES) for thread in threads)
+            yield process.pid
         finally:
             process.kill()
+
+
+def where(threads):
+    return {thread: os.sched_getaffinity(thread) for thread in threads}
+
+
+def test_the_main_thread_and_the_busiest_get_a_core_each_and_can_go_anywhere_afterwards(two_threads):
+    threads = threads_of(two_threads)
+    placement = cores.Placement(two_threads, 2)
+    placement.bind([two_threads])
+    bound = {thread: core for thread, core in where(threads).items() if len(core) == 1}
+    assert sorted(min(c) for c in bound.values()) == sorted(cores.chosen(2))[: len(bound)]
+    assert bound[two_threads] == {cores.chosen(2)[0]}
+    # "Go" is said from a core that the main thread does not need.
+    assert os.sched_getaffinity(0) == {cores.chosen(2)[-1]}
+    placement.started()
+    assert os.sched_getaffinity(two_threads) == set(CORES)
+    assert [core for thread, core in where(threads).items() if thread != two_threads] == [
+        bound.get(thread, set(CORES)) for thread in where(threads) if thread != two_threads
+    ]
+    placement.release()
+    assert all(core == set(CORES) for core in where(threads).values())
+    assert sorted(os.sched_getaffinity(0)) == CORES
+
+
+def test_a_wish_of_the_program_s_own_is_kept(two_threads):
+    wish = {CORES[-1]}
+    os.sched_setaffinity(two_threads, wish)
+    placement = cores.Placement(two_threads, 2)
+    for _ in range(2):
+        placement.bind([two_threads])
+        placement.started()
+        placement.release()
+        assert os.sched_getaffinity(two_threads) == wish
 
 
 def test_a_process_that_has_ended_is_left_out():
     with subprocess.Popen(["/bin/true"]) as process:
         process.wait()
-    assert cores.spread([process.pid], 2) == {}
-    cores.release({process.pid: set(CORES)})
+    placement = cores.Placement(process.pid, 2)
+    placement.bind([process.pid])
+    placement.started()
+    placement.release()
+    assert sorted(os.sched_getaffinity(0)) == CORES
