@@ -31,6 +31,7 @@ class Told(FakeMessagesListChatModel):
 
     script: list[Any]
     usage: bool = True
+    reads: int = 100
     seen: list[list[str]]
     how: list[dict[str, Any]]
     responses: list[BaseMessage]
@@ -47,14 +48,18 @@ class Told(FakeMessagesListChatModel):
         answer = self.script.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        usage = UsageMetadata(input_tokens=100, output_tokens=10, total_tokens=110) if self.usage else None
+        usage = (
+            UsageMetadata(input_tokens=self.reads, output_tokens=10, total_tokens=self.reads + 10)
+            if self.usage
+            else None
+        )
         self.responses, self.i = [AIMessage(answer, usage_metadata=usage)], 0
         return super()._generate(messages, stop, run_manager, **kwargs)
 
 
-def told(*script: Any, usage: bool = True) -> Told:
-    """A model that gives these answers, one after another."""
-    return Told(script=list(script), usage=usage, seen=[], how=[], responses=[])
+def told(*script: Any, usage: bool = True, reads: int = 100) -> Told:
+    """A model that gives these answers, one after another, and says that each question had `reads` tokens."""
+    return Told(script=list(script), usage=usage, reads=reads, seen=[], how=[], responses=[])
 
 
 def scored(value: float | None, **more: Any) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from benchmarks.task import Split
 from feedback.agent import Answer, Asked, FeedbackAgent
 from feedback.archive import Archive
 from feedback.briefing import Briefing
-from feedback.budget import Budget, Spent
+from feedback.budget import Budget, Prices, Spent
 from feedback.decision import Decision, HarnessEdit, Lever, Moves, Program
+from feedback.llm_agent import LanguageModel
 from feedback.loop import Loop, Plan
 from feedback.moves import moves_for
 from feedback.report import Finished
@@ -24,7 +25,8 @@ from feedback.scoring import vetoed, watch_stop
 from feedback.search_agent import Search
 from results.record import read_record
 from sandboxes.base import SandboxFactory
-from tests.feedback.conftest import DENOISING
+from tests.feedback.conftest import DENOISING, told
+from tests.feedback.test_llm_agent import answer
 
 BROKEN = {
     "parse": "def denoise(:",
@@ -186,6 +188,22 @@ def test_a_run_ends_within_its_budget_and_says_which(start: Started, budget: Bud
     again, _, _ = start(Search(DENOISING), folder=archive.folder, generations=50, width=3, budget=budget)
     assert again.books.spent() == spent and again.books.may_not_begin() == archive.spending("denoising").stopped
     assert not isinstance(spent, Spent) or spent.seconds > 0
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("budget", [Budget(tokens=18_000), Budget(money=0.018)], ids=["tokens", "money"])
+def test_a_run_whose_model_costs_ends_before_the_line(start: Started, budget: Budget) -> None:
+    """A refused draft (two questions of 4,010 tokens), one generation (a third); the next question might not fit."""
+    edit = answer({"kind": "moves", "names": ["smooth_low_rank"]})
+    chat = told("no program", "no program", edit, *["never asked"] * 4, reads=4000)
+    agent = LanguageModel(chat, "denoising", prices=Prices(prompt=1.0, answer=1.0))
+    loop, archive, _ = start(agent, generations=50, width=1, watch=False, budget=budget)
+    finished = loop.run()
+    spent, stopped = loop.books.spent(), archive.spending("denoising").stopped
+    assert spent.tokens == 3 * 4010 and spent.money == pytest.approx(3 * 4010 / 1e6)
+    assert stopped.startswith(f"the budget of {'tokens' if budget.tokens else 'money'} is spent")
+    assert {t.generation for t in archive.tries("denoising")} == {0, 1}
+    assert len(chat.script) == 4 and finished.path.is_file(), "and what was found is reported"
 
 
 def step(first: float = 0.1, second: float | None = 0.1, high: float = 0.2, **more: Any) -> dict[str, Any]:
