@@ -32,6 +32,7 @@ from sandboxes.base import ExecResult, Limits, SandboxDied, SandboxError
 from sandboxes.session import Session
 
 HERE = Path(__file__).parent
+# `preload.json` of the images says the same, or an interpreter that was started ahead could not be used.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": str(THREADS),
     "MKL_NUM_THREADS": str(THREADS),
@@ -127,7 +128,7 @@ class Program:
                 session.put(f"/scratch/{name}", text)
         except SandboxDied as error:
             raise SandboxError(f"sandbox died before the candidate ran: {error}") from error
-        argv = ["python3", "/scratch/guest.py", protocol.SOCKET, "/scratch/program.py", target.name]
+        argv = ["python3", "-P", "/scratch/guest.py", protocol.SOCKET, "/scratch/program.py", target.name]
         self._ending: Future[ExecResult] = session.exec_later([*argv, advice.form(source)], env=ENVIRONMENT)
 
     def connect(self) -> None:

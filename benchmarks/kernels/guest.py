@@ -1,6 +1,6 @@
 """Inside the sandbox: load the candidate's kernel and call it on the memory that the evaluator hands over.
 
-Run as `python3 guest.py <socket> <program> <cpu|cuda> <fills|returns>`, with `candidate.py` of `sandboxes/guest` on
+Run as `python3 -P guest.py <socket> <program> <cpu|cuda> <fills|returns>`, with `candidate.py` of `sandboxes/guest` on
 PYTHONPATH and `protocol.py` beside this file. Everything here shares a process with untrusted code, so nothing here is
 trusted: its clock is advice, and its "done" only makes the evaluator look.
 """
@@ -12,6 +12,8 @@ import os
 import socket
 import sys
 import time
+
+sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 
 import protocol
 import torch

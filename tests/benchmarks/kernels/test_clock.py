@@ -12,12 +12,13 @@ from concurrent.futures import Future
 import pytest
 import torch
 
-from benchmarks.kernels.clock import Ended, Program
+from benchmarks.kernels.clock import ENVIRONMENT, Ended, Program
 from benchmarks.kernels.memory import Host, HostOutputs
 from benchmarks.kernels.opening import listening
 from benchmarks.kernels.protocol import TensorSpec
 from benchmarks.task import Verdict
 from sandboxes.base import Limits
+from sandboxes.preload import preload
 
 SPECS = (TensorSpec("x", (100_000,)),), (TensorSpec("out", (100_000,)),)
 SIZE = 401_408
@@ -161,3 +162,10 @@ def test_another_reply_than_the_one_owed_ends_the_run(running, verdict):
 def test_a_reply_ahead_of_its_question_is_a_hack():
     ahead = HONEST + "; time.sleep(0.05); say(f'prepared {sequence + 1}\\n')"
     assert ended_by(ahead, blocks=2) in (Verdict.REWARD_HACK, Verdict.INVALID)
+
+
+@pytest.mark.parametrize("image", ["kernels", "kernels-cuda"])
+def test_an_interpreter_that_was_started_ahead_can_be_used(image):
+    """It is only when it has the environment of the program; a smoke case then takes hundredths of a second, not two seconds."""
+    wanted = preload(image)
+    assert wanted is not None and dict(wanted.env) == ENVIRONMENT and "torch" in wanted.modules
