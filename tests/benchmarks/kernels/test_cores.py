@@ -96,6 +96,39 @@ def test_a_wish_of_the_program_s_own_is_kept(two_threads):
         assert os.sched_getaffinity(two_threads) == wish
 
 
+STARTS_ONE = """
+import sys, threading
+print("here", flush=True)
+sys.stdin.readline()
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+print("started", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="one core is no choice")
+def test_a_thread_that_a_bound_one_started_is_not_bound_for_good():
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-S", "-c", STARTS_ONE], stdin=pipe, stdout=pipe) as process:
+        try:
+            assert process.stdout.readline() == b"here\n"
+            placement = cores.Placement(process.pid, 2)
+            placement.bind([process.pid])
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"started\n"
+            placement.started()
+            placement.release()
+            [new] = threads_of(process.pid) - {process.pid}
+            assert len(os.sched_getaffinity(new)) == 1, "it inherited the one core"
+            placement.bind([process.pid])
+            placement.started()
+            placement.release()
+            assert os.sched_getaffinity(new) == set(CORES)
+        finally:
+            process.kill()
+
+
 def test_a_process_that_has_ended_is_left_out():
     with subprocess.Popen(["/bin/true"]) as process:
         process.wait()
