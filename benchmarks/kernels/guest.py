@@ -29,11 +29,15 @@ class HostMemory:
     """Addresses for one memory, which is mapped once and gets other data for each block."""
 
     lasting = True
+    bases = list(protocol.BASES)
+    """Where the next inputs and the next outputs go."""
 
     def __init__(self, size, writable):
         self.size = size
         self.writable = writable
-        self.address = self._map(None, PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE, -1)
+        base = self.bases[writable]
+        self.bases[writable] += protocol.BASE_STRIDE
+        self.address = self._map(base, PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE, -1)
         self.bytes = torch.frombuffer((ctypes.c_char * size).from_address(self.address), dtype=torch.uint8)
         self.touched = 0
 

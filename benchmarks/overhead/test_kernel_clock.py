@@ -22,6 +22,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks.kernels import idle, rounds
 from benchmarks.kernels.clock import Program
 from benchmarks.kernels.plan import Plan, Schedule
+from benchmarks.kernels.protocol import BASES, placement
 from benchmarks.kernels.rounds import Run
 from benchmarks.kernels.task import KernelTask, score_of
 from benchmarks.kernels.trimul.score import TASK as TRIMUL
@@ -60,8 +61,11 @@ def by_timeit(run: Run[Any], source: str) -> dict[str, tuple[float, float]]:
     """For each shape, microseconds a launch in one process: on inputs written anew for each block, and on hot ones."""
     answers = {}
     for shape in run.shapes:
-        inputs, outputs = ([list(spec.shape) for spec in specs] for specs in (shape.inputs, shape.outputs))
-        request = json.dumps([source, inputs, outputs, run.launches[shape.key], AGREE.least])
+        sides = []
+        for base, specs in zip(BASES, (shape.inputs, shape.outputs), strict=True):
+            places, size = placement(specs, run.launches[shape.key])
+            sides.append([base, size, [s.shape for s in specs], [[slot[s.name] for s in specs] for slot in places]])
+        request = json.dumps([source, sides, AGREE.least])
         fresh, hot = json.loads(in_one_process(request))
         answers[shape.key] = fresh * 1e6, hot * 1e6
     return answers
