@@ -89,9 +89,7 @@ def figures(found: dict[tuple[str, int], dict[str, Any]]) -> dict[str, Any]:
     return told
 
 
-def publish(
-    work: Path, tasks: Sequence[str], arms: Sequence[str], seeds: int, setup: dict[str, Any], out: Path | None = None
-) -> str:
+def publish(work: Path, tasks: Sequence[str], arms: Sequence[str], seeds: int, out: Path | None = None) -> str:
     """Write the record and the picture; returns the table in words."""
     found = read(work, tasks, arms, seeds)
     if not found:
@@ -100,7 +98,8 @@ def publish(
     told, against = figures(found), effects(found)
     record = {
         "what": "harness, weights, both, random search and Optuna with equal numbers of scored candidates",
-        "made": datetime.now(UTC).isoformat(timespec="seconds"), "setup": setup, "arms": {a: ARMS[a].what for a in arms},
+        "made": datetime.now(UTC).isoformat(timespec="seconds"), "arms": {a: ARMS[a].what for a in arms},
+        "setup": {task: next(iter(row["arms"].values()))["setup"] for (task, _), row in found.items()},
         "provenance": provenance().model_dump(mode="json"), "figures": told, "effects": against,
         "runs": [
             {"task": task, "seed": seed, "seed_program": row["seed program"], **{

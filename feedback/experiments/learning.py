@@ -7,7 +7,7 @@ Every option of a few programs of a task is scored once in sandboxes (`table.py`
 options at the same two programs and is told their rewards. So all methods and seeds share one scoring of each program: the
 intervals are over adapters and draws, and hold no noise of the scoring. A third program is never trained on.
 
-Expected rewards are exact: the policy's probability of each option times that option's reward, summed.
+On a machine that has no runs it goes on from the published record. Expected rewards are exact: the policy's probability of each option times that option's reward, summed.
 """
 
 from __future__ import annotations
@@ -150,6 +150,7 @@ def main() -> None:
             parser.error(f"seeds below {TUNING} are those of the experiments")
         setup = Setup(learning_rate=asked.learning_rate, dtype=asked.dtype, temperature=asked.temperature)
         wanted = {"tuning": (setup, range(asked.seeds_from, asked.seeds_from + asked.seeds))}
+    taken_up()
     if not asked.publish:
         for name in asked.task or TASKS:
             if todo := work(find(name), wanted, lambda: time.monotonic() < end):
@@ -183,9 +184,21 @@ def work(task: Task, wanted: Mapping[str, tuple[Setup, range]], budget: Callable
     return "" if set(PLACES) <= set(tables(task, budget, PLACES)) else "the program not trained on is left"
 
 
-def run_file(task: str, setup: Setup, seed: int) -> Path:
+def taken_up(record: Path = PUBLISHED, to: Path = WORK) -> None:
+    """Go on from a published record where this machine has no table of a task yet: its table and runs become files again."""
+    tasks = json.loads(record.read_text())["tasks"] if record.exists() else {}
+    for name, told in tasks.items():
+        if (to / f"{name}-table.json").exists():
+            continue
+        for experiment in told["experiments"].values():
+            for run in experiment["runs"]:
+                write_atomically(run_file(name, Setup(**run["setup"]), run["seed"], to), json.dumps(run, indent=1).encode())
+        write_atomically(to / f"{name}-table.json", json.dumps(told["table"], indent=1).encode())
+
+
+def run_file(task: str, setup: Setup, seed: int, folder: Path = WORK) -> Path:
     """Where one run is kept."""
-    return WORK / f"{task}-{seed}-{setup.learning_rate:g}-{setup.dtype}-t{setup.temperature:g}.json"
+    return folder / f"{task}-{seed}-{setup.learning_rate:g}-{setup.dtype}-t{setup.temperature:g}.json"
 
 
 def tuned(name: str, rows: Mapping[str, Row]) -> list[dict[str, Any]]:
@@ -219,6 +232,7 @@ def tables(task: Task, budget: Callable[[], bool], places: Sequence[str]) -> dic
 def publish() -> None:
     """Write the record of the runs that are done, with where it came from; programs are left out, their hashes stay."""
     tasks: dict[str, Any] = {}
+    before = json.loads(PUBLISHED.read_text())["tasks"] if PUBLISHED.exists() else {}
     for name in TASKS:
         file = WORK / f"{name}-table.json"
         rows = table.build(find(name), None, file, lambda: False) if file.exists() else {}
@@ -228,7 +242,9 @@ def publish() -> None:
             if runs:
                 made[title] = {"setup": asdict(setup), "figures": figures(rows, runs), "runs": runs}
         if made:
-            tasks[name] = {"experiments": made, "tuning": tuned(name, rows), "table": json.loads(file.read_text())}
+            # Runs that chose the setup are not taken up from a record, only what they found.
+            tuning = tuned(name, rows) or before.get(name, {}).get("tuning", [])
+            tasks[name] = {"experiments": made, "tuning": tuning, "table": json.loads(file.read_text())}
     told = {
         "what": "reward of a trained policy against the untrained one, uniform choice and Optuna's TPE",
         "reuse": "each program was scored once, on the search split with few repeats; whoever draws it again gets that score",

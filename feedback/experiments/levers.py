@@ -33,6 +33,7 @@ from feedback.levers import lever_policy
 from feedback.loop import Loop, Plan
 from feedback.weights import WeightsLever
 from results.store import RUNS, write_atomically
+from sandboxes.base import UserError
 
 WORK = RUNS / "experiment"
 TASKS = ("lawbench", "denoising", "trimul")
@@ -105,7 +106,7 @@ def one(
                     levers=lever_policy(chosen.levers), weights=weights)  # fmt: skip
         evaluator.saved = lambda seconds: loop.books.pay(seconds=seconds)
         best = loop.search()
-        return _told(archive, task, arm, seed, best, loop)
+        return {"setup": asdict(setup), **_told(archive, task, arm, seed, best, loop)}
     finally:
         archive.close()
         weights.close()
@@ -152,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arms, tasks = asked.arm or list(ARMS), asked.task or list(TASKS)
     if not asked.publish and not _all(tasks, arms, asked.seeds, setup, asked.work, end):
         return print("time is up; call it again to go on", flush=True)
-    print(publish(asked.work, tasks, arms, asked.seeds, asdict(setup), asked.out), flush=True)
+    print(publish(asked.work, tasks, arms, asked.seeds, asked.out), flush=True)
 
 
 def _all(tasks: Sequence[str], arms: Sequence[str], seeds: int, setup: Setup, work: Path, end: float) -> bool:
@@ -181,6 +182,8 @@ def _all(tasks: Sequence[str], arms: Sequence[str], seeds: int, setup: Setup, wo
                         run = one(task, arm, seed, setup, evaluator, work, model_folder(print))
                         write_atomically(file, json.dumps(run, indent=1).encode())
                     runs.append(json.loads(file.read_text()))
+                    if runs[-1]["setup"] != asdict(setup):
+                        raise UserError(f"{file} had another budget, {runs[-1]['setup']}; use that, or another --work")
                 file = work / task.name / f"report-{seed}.json"
                 if not file.exists():
                     write_atomically(file, json.dumps(reported(task, runs, evaluator)).encode())
@@ -188,4 +191,7 @@ def _all(tasks: Sequence[str], arms: Sequence[str], seeds: int, setup: Setup, wo
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(f"levers: {error}") from None

@@ -10,6 +10,7 @@ import pytest
 from feedback.experiments import levers
 from feedback.experiments.analysis import effects, figures
 from feedback.experiments.arms import ARMS
+from sandboxes.base import UserError
 
 SHORT = [
     "--task",
@@ -57,6 +58,8 @@ def test_it_runs_resumes_and_publishes(folders: tuple[Path, Path], capsys: pytes
     before = (work / "denoising" / "report-0.json").read_bytes()
     levers.main(line)
     assert (work / "denoising" / "report-0.json").read_bytes() == before, "the report split was scored again"
+    with pytest.raises(UserError, match="another budget"):
+        levers.main([*line, "--candidates", "15"])
 
 
 def row(**gains: float) -> dict[str, object]:

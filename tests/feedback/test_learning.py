@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from scipy import stats
 
 from feedback.experiments.figures import HELD_OUT, TRAINED, expected, figures, interval, summary, tpe, uniform
-from feedback.experiments.learning import TUNING, Setup
+from feedback.experiments.learning import TUNING, Setup, taken_up
 from feedback.experiments.table import Row
 from training.actions import Place
 
@@ -59,6 +60,20 @@ def test_figures_of_two_seeds() -> None:
     found = figures(ROWS, [run, run])["expected reward of one action, program not trained on"]
     assert found["trained minus untrained"]["mean"] == pytest.approx(0.25)
     assert found["uniform choice"] == pytest.approx(0.125) and found["best option"] == 1.0
+
+
+def test_a_published_record_is_taken_up(tmp_path: Path) -> None:
+    run = {"seed": 3, "setup": {**asdict(Setup()), "temperature": 2.0}, "policy": {}}
+    told = {"tasks": {"denoising": {"experiments": {"hot": {"runs": [run]}}, "table": {"seed": {"chunks": []}}}}}
+    (tmp_path / "record.json").write_text(json.dumps(told))
+    taken_up(tmp_path / "record.json", tmp_path / "work")
+    [kept] = (tmp_path / "work").glob("denoising-3-*-t2.json")
+    assert json.loads(kept.read_text()) == run
+    table = tmp_path / "work" / "denoising-table.json"
+    assert json.loads(table.read_text()) == {"seed": {"chunks": []}}
+    table.write_text("{}")
+    taken_up(tmp_path / "record.json", tmp_path / "work")
+    assert table.read_text() == "{}", "what is there already is newer"
 
 
 RECORD = Path(__file__).parents[2] / "results" / "published" / "training-cpu" / "learning.json"

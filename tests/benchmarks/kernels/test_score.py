@@ -127,7 +127,7 @@ def test_every_program_finds_its_tensors_at_the_same_addresses(bench):
     first, second = BASES
     there = f"""
 def kernel(x, weights, out):
-    if x.data_ptr() == {first} and out.data_ptr() == {second}:
+    if 0 <= x.data_ptr() - {first} < 2**30 and 0 <= out.data_ptr() - {second} < 2**30:
         out.copy_(x * x + weights['shift'])
 """
     found, _ = scores(SquareTask(), {"one": there, "other": there}, bench)
