@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import time
+from typing import ClassVar
 
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 
@@ -29,7 +30,7 @@ class HostMemory:
     """Addresses for one memory, which is mapped once and gets other data for each block."""
 
     lasting = True
-    bases = list(protocol.BASES)
+    bases: ClassVar = list(protocol.BASES)
     """Where the next inputs and the next outputs go."""
 
     def __init__(self, size, writable):

@@ -27,6 +27,7 @@ from benchmarks.kernels.rounds import Run
 from benchmarks.kernels.task import KernelTask, score_of
 from benchmarks.kernels.trimul.score import TASK as TRIMUL
 from benchmarks.overhead.honest import PRODUCT, SOFTMAX, OneKernel, Product, Rows, Softmax, Square, in_one_process
+from benchmarks.registry import task as find
 from benchmarks.task import Bench, Candidate, Score, Split
 from results.provenance import provenance
 from results.store import write_atomically
@@ -141,6 +142,29 @@ def test_repeatability(benchmark: BenchmarkFixture, sandboxes: SandboxFactory) -
         "time_values": [score.secondary["time_us"] for score in scores],
     }
     publish("repeatability", f"the same product (768) scored {TIMES} times, {REPEAT.least} blocks each", numbers)
+    print(numbers)
+
+
+COPIES = 3
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "layernorm_gelu", "rope", "softmax", "trimul"])
+def test_identical_programs_have_identical_times(
+    benchmark: BenchmarkFixture, sandboxes: SandboxFactory, name: str
+) -> None:
+    """The plain program beside copies of itself in one run: how far medians of their times differ is what a ratio is worth."""
+    task = find(name)
+    assert isinstance(task, KernelTask)
+    run = rounds.Run(task.problem, Split.REPORT, REPEAT, 5, task.target)
+    copies = [Candidate(source=task.problem.plain, name=f"copy {i}") for i in range(COPIES)]
+    entrants = benchmark.pedantic(run.run, (copies, Bench(sandboxes), task.image, task.limits), rounds=1)  # type: ignore[no-untyped-call]
+    rows = []
+    for shape in run.shapes:
+        medians = [float(np.median(run.launch_seconds(e, shape))) * 1e6 for e in (run.plain, *entrants)]
+        rows.append({"shape": shape.key, "medians_us": medians, "range": max(medians) / min(medians) - 1})
+    ratios = [float(np.exp(np.mean([np.median(v) for v in run.logs(e).values()]))) for e in entrants]
+    numbers = {"rows": rows, "ratios_to_plain": ratios}
+    publish(f"identical-{name}", f"{name}: the plain program and {COPIES} copies of it in one run", numbers)
     print(numbers)
 
 

@@ -192,7 +192,9 @@ def taken_up(record: Path = PUBLISHED, to: Path = WORK) -> None:
             continue
         for experiment in told["experiments"].values():
             for run in experiment["runs"]:
-                write_atomically(run_file(name, Setup(**run["setup"]), run["seed"], to), json.dumps(run, indent=1).encode())
+                write_atomically(
+                    run_file(name, Setup(**run["setup"]), run["seed"], to), json.dumps(run, indent=1).encode()
+                )
         write_atomically(to / f"{name}-table.json", json.dumps(told["table"], indent=1).encode())
 
 
