@@ -35,7 +35,10 @@ def read(work: Path, tasks: Sequence[str], arms: Sequence[str], seeds: int) -> d
             scores = {sha: Score.model_validate(s) for sha, s in told["scores"].items()}
             base, row = scores[told["seed_program"]], {}
             for arm in arms:
-                run = json.loads((work / task.name / f"{arm.replace(' ', '-')}-{seed}.json").read_text())
+                kept = work / task.name / f"{arm.replace(' ', '-')}-{seed}.json"
+                if not kept.exists():  # Not every arm was asked for on every task.
+                    continue
+                run = json.loads(kept.read_text())
                 score = scores.get(run["sha"])
                 if score is None or not base.ok:
                     continue
