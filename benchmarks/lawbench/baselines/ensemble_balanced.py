@@ -7,8 +7,8 @@ real dockets, where theft is common; `ensemble.py` is the same program without i
 
 The four views: a linear SVM, kernel ridge regression on BM25, the charge's mean text, and the charge's name.
 
-Each view's values are scaled to mean 0 and deviation 1 over the charges of a case. The weights were chosen on the
-search split and on held-out training cases.
+Each view's values are scaled to mean 0 and deviation 1 over the charges of a case. Weights, balance and sharpness were chosen on
+five folds of the training split (top-1 accuracy 0.819; 0.803 with a sharpness of 1, 0.782 without balance).
 """
 
 import re
@@ -20,12 +20,12 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.preprocessing import normalize
 from sklearn.svm import LinearSVC
 
-WEIGHTS = {"svm": 1.0, "ridge": 1.0, "mean": 0.3, "name": 0.3}
+WEIGHTS = {"svm": 1.0, "ridge": 1.0, "mean": 0.3, "name": 0.5}
 RIDGE = 0.1
-BALANCE, ROUNDS = 0.6, 20
-"""How far to go towards equal shares in each round, and the rounds; chosen on the search split."""
-SHARPNESS = 1.0
-"""Scale of the sum of views before the softmax."""
+BALANCE, ROUNDS = 1.0, 20
+"""How far to go towards equal shares in each round, and the rounds."""
+SHARPNESS = 0.5
+"""Scale of the sum of views before the softmax: doubt is what a case can be moved by, and sharper ones have too little."""
 
 
 def predict(train, cases, charges, model):
