@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage
 
@@ -125,7 +126,9 @@ def chat_model(name: str, *, url: str | None = None, **options: Any) -> BaseChat
     if given:
         raise UserError(f"{', '.join(given)}: keys are read from the environment only; export the provider's variable")
     if url is not None:
-        options["base_url"] = url
+        # OpenAI's protocol lies below /v1 on every server that speaks it; `ratchet serve-model` prints the address alone.
+        bare = name.startswith("openai:") and httpx.URL(url).path in ("", "/")
+        options["base_url"] = f"{url.rstrip('/')}/v1" if bare else url
         if not any(
             SECRET.search(variable) and os.environ[variable] for variable in os.environ if "API_KEY" in variable
         ):

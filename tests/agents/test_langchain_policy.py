@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 
 from agents.models.chat import SmolChatModel
-from agents.models.langchain_policy import InvalidAnswer, LangchainPolicy, scrubbed
+from agents.models.langchain_policy import InvalidAnswer, LangchainPolicy, chat_model, scrubbed
 from agents.models.policy import ServerGone, Unsupported
 from agents.models.torch_local import LocalModel
 from sandboxes.base import UserError
@@ -85,3 +86,13 @@ def test_a_provider_that_is_gone_is_said_and_the_key_stays_hidden(monkeypatch: p
 def test_a_key_that_a_provider_repeats_is_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     assert scrubbed(ValueError(f"401: {SECRET} is not\na key")) == "ValueError: 401: *** is not a key"
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [("http://127.0.0.1:9", "http://127.0.0.1:9/v1"), ("http://127.0.0.1:9/", "http://127.0.0.1:9/v1"),
+     ("http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1"), ("http://127.0.0.1:9/own/v2", "http://127.0.0.1:9/own/v2")],
+)  # fmt: skip
+def test_the_address_that_serve_model_prints_is_enough(given: str, asked: str) -> None:
+    made: Any = chat_model("openai:base", url=given)
+    assert str(made.openai_api_base) == asked
