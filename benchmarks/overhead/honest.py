@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.kernels.clock import ENVIRONMENT
-from benchmarks.kernels.memory import THREADS
+from benchmarks.kernels import protocol
+from benchmarks.kernels.environment import ENVIRONMENT
 from benchmarks.kernels.problem import Case, Problem, Tensors, Tolerance
 from benchmarks.kernels.protocol import TensorSpec
 from benchmarks.kernels.task import KernelTask
 from benchmarks.task import Split
+from sandboxes.images import GUEST
 
 PRODUCT = "import torch\n\n\ndef kernel(a, b, out):\n    torch.matmul(a, b, out=out)\n"
 SOFTMAX = "import torch\n\n\ndef kernel(x, out):\n    torch.softmax(x, -1, out=out)\n"
@@ -119,20 +121,20 @@ class OneKernel(KernelTask[Square]):
 
 
 IN_ONE_PROCESS = """
-import ctypes, json, mmap, statistics, sys, timeit, torch
-source, sides, blocks = json.load(sys.stdin)
+import json, mmap, statistics, sys, timeit, torch, guest, protocol
+source, line, blocks = json.load(sys.stdin)
 space = {}
 exec(source, space)
-libc = ctypes.CDLL(None, use_errno=True)
-libc.mmap.restype = ctypes.c_void_p
-libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-def tensors(base, size, shapes, places):
-    at = libc.mmap(base, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
-    assert at == base, "the address is taken"
-    whole = torch.frombuffer((ctypes.c_char * size).from_address(at), dtype=torch.float32)
-    return [[whole[p // 4 :].as_strided(s, torch.empty(s, device="meta").stride()) for p, s in zip(slot, shapes)] for slot in places]
-slots = list(zip(*(tensors(*side) for side in sides)))
-launches = len(slots)
+run = protocol.decode_run(line.encode())
+def tensors(writable, specs):
+    places, size = protocol.placement(specs, run.slots)
+    memory = guest.HostMemory(size, writable)
+    assert memory.address == protocol.BASES[writable], "the address is taken"
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | guest.MAP_FIXED
+    memory._map(memory.address, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1)
+    return [[memory.tensor(spec, slot[spec.name]) for spec in specs] for slot in places]
+slots = list(zip(tensors(False, run.inputs), tensors(True, run.outputs)))
+launches = run.slots
 def write():
     drawn = [[torch.randn(tensor.shape) for tensor in given] for given, _ in slots]
     for _, taken in slots:
@@ -156,10 +158,16 @@ evaluator's, in its order and at its addresses (so that the caches hold the same
 in the caches."""
 
 
-def in_one_process(request: str) -> str:
-    """Run that program under the same settings of threads; a JSON request in, a JSON answer out."""
+ON_PATH = os.pathsep.join((str(Path(protocol.__file__).parent), str(GUEST)))
+"""Where the guest's own code lies, which makes addresses and tensors there as it does in a sandbox."""
+
+
+def in_one_process(source: str, run: protocol.Run, blocks: int) -> tuple[float, float]:
+    """Seconds of a launch in that program under the same settings of threads and heap: on fresh inputs, and on hot ones."""
+    request = json.dumps([source, protocol.encode_run(run).decode(), blocks])
+    settings = os.environ | ENVIRONMENT | {"PYTHONPATH": ON_PATH}
     done = subprocess.run(
-        [sys.executable, "-c", IN_ONE_PROCESS], input=request, capture_output=True, text=True, check=True,
-        env=os.environ | ENVIRONMENT | {"OMP_NUM_THREADS": str(THREADS)},
-    )  # fmt: skip
-    return done.stdout
+        [sys.executable, "-c", IN_ONE_PROCESS], input=request, capture_output=True, text=True, check=True, env=settings
+    )
+    fresh, hot = json.loads(done.stdout)
+    return fresh, hot

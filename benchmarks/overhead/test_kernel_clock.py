@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.kernels import idle, rounds
+from benchmarks.kernels import idle, protocol, rounds
 from benchmarks.kernels.clock import Program
+from benchmarks.kernels.lending import NO_ROOM
 from benchmarks.kernels.plan import Plan, Schedule
-from benchmarks.kernels.protocol import BASES, placement
 from benchmarks.kernels.rounds import Run
 from benchmarks.kernels.task import KernelTask, score_of
 from benchmarks.kernels.trimul.score import TASK as TRIMUL
@@ -62,12 +62,8 @@ def by_timeit(run: Run[Any], source: str) -> dict[str, tuple[float, float]]:
     """For each shape, microseconds a launch in one process: on inputs written anew for each block, and on hot ones."""
     answers = {}
     for shape in run.shapes:
-        sides = []
-        for base, specs in zip(BASES, (shape.inputs, shape.outputs), strict=True):
-            places, size = placement(specs, run.launches[shape.key])
-            sides.append([base, size, [s.shape for s in specs], [[slot[s.name] for s in specs] for slot in places]])
-        request = json.dumps([source, sides, AGREE.least])
-        fresh, hot = json.loads(in_one_process(request))
+        block = protocol.Run(1, run.launches[shape.key], shape.inputs, shape.outputs, NO_ROOM)
+        fresh, hot = in_one_process(source, block, AGREE.least)
         answers[shape.key] = fresh * 1e6, hot * 1e6
     return answers
 
@@ -155,7 +151,7 @@ def test_identical_programs_have_identical_times(
     """The plain program beside copies of itself in one run: how far medians of their times differ is what a ratio is worth."""
     task = find(name)
     assert isinstance(task, KernelTask)
-    run = rounds.Run(task.problem, Split.REPORT, REPEAT, 5, task.target)
+    run = Run(task.problem, Split.REPORT, REPEAT, 5, task.target)
     copies = [Candidate(source=task.problem.plain, name=f"copy {i}") for i in range(COPIES)]
     entrants = benchmark.pedantic(run.run, (copies, Bench(sandboxes), task.image, task.limits), rounds=1)  # type: ignore[no-untyped-call]
     rows = []

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.registry import task as find
 from benchmarks.task import Score
-from feedback.experiments.arms import ARMS
+from feedback.experiments.arms import ARMS, run_name
 from feedback.experiments.figures import interval
 from feedback.gate import sign_flip
 from results.provenance import provenance
@@ -35,7 +35,7 @@ def read(work: Path, tasks: Sequence[str], arms: Sequence[str], seeds: int) -> d
             scores = {sha: Score.model_validate(s) for sha, s in told["scores"].items()}
             base, row = scores[told["seed_program"]], {}
             for arm in arms:
-                kept = work / task.name / f"{arm.replace(' ', '-')}-{seed}.json"
+                kept = work / task.name / f"{run_name(arm, seed)}.json"
                 if not kept.exists():  # Not every arm was asked for on every task.
                     continue
                 run = json.loads(kept.read_text())

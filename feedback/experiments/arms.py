@@ -18,6 +18,11 @@ from feedback.weights import WeightsLever
 from training.actions import menu
 
 
+def run_name(arm: str, seed: int) -> str:
+    """What files and folders of one run are called."""
+    return f"{arm.replace(' ', '-')}-{seed}"
+
+
 def library(task: Task) -> dict[str, Move]:
     """The task's moves by name."""
     return {m.name: m for m in moves_for(task.name)}

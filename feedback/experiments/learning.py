@@ -7,7 +7,8 @@ Every option of a few programs of a task is scored once in sandboxes (`table.py`
 options at the same two programs and is told their rewards. So all methods and seeds share one scoring of each program: the
 intervals are over adapters and draws, and hold no noise of the scoring. A third program is never trained on.
 
-On a machine that has no runs it goes on from the published record. Expected rewards are exact: the policy's probability of each option times that option's reward, summed.
+Expected rewards are exact: the policy's probability of each option times that option's reward, summed. On a machine that has no
+runs it goes on from the published record.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from benchmarks.task import Candidate, Score, Split, Task
 from feedback.archive import Archive, Try
 from feedback.budget import Budget
 from feedback.experiments.analysis import publish
-from feedback.experiments.arms import ARMS
+from feedback.experiments.arms import ARMS, run_name
 from feedback.levers import lever_policy
 from feedback.loop import Loop, Plan
 from feedback.weights import WeightsLever
@@ -88,7 +88,7 @@ def one(
     task: Task, arm: str, seed: int, setup: Setup, evaluator: Remembering, work: Path, model: Path
 ) -> dict[str, Any]:
     """One run of one arm, without its report; goes on where it was left."""
-    folder = work / task.name / f"{arm.replace(' ', '-')}-{seed}"
+    folder = work / task.name / run_name(arm, seed)
     plan = Plan(
         setup.generations,
         setup.width,
@@ -175,15 +175,15 @@ def _all(tasks: Sequence[str], arms: Sequence[str], seeds: int, setup: Setup, wo
                 build(factory, task.image, print)
                 runs = []
                 for arm in arms:
-                    file = work / task.name / f"{arm.replace(' ', '-')}-{seed}.json"
+                    file = work / task.name / f"{run_name(arm, seed)}.json"
                     if not file.exists():
                         if time.monotonic() > end:
                             return False
                         run = one(task, arm, seed, setup, evaluator, work, model_folder(print))
                         write_atomically(file, json.dumps(run, indent=1).encode())
                     runs.append(json.loads(file.read_text()))
-                    if runs[-1]["setup"] != asdict(setup):
-                        raise UserError(f"{file} had another budget, {runs[-1]['setup']}; use that, or another --work")
+                    if (had := runs[-1].get("setup")) != asdict(setup):
+                        raise UserError(f"{file} had another budget, {had}; use that, or another --work")
                 file = work / task.name / f"report-{seed}.json"
                 if not file.exists():
                     write_atomically(file, json.dumps(reported(task, runs, evaluator)).encode())

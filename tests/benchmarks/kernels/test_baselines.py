@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.kernels.clock import ENVIRONMENT
+from benchmarks.kernels.environment import ENVIRONMENT
 from benchmarks.kernels.problem import mistake
 from benchmarks.registry import task
 from sandboxes.base import MIB, Limits

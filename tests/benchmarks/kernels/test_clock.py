@@ -12,7 +12,8 @@ from concurrent.futures import Future
 import pytest
 import torch
 
-from benchmarks.kernels.clock import ENVIRONMENT, Ended, Program
+from benchmarks.kernels.clock import Ended, Program
+from benchmarks.kernels.environment import ENVIRONMENT
 from benchmarks.kernels.memory import Host, HostOutputs
 from benchmarks.kernels.opening import listening
 from benchmarks.kernels.protocol import TensorSpec
