@@ -22,7 +22,7 @@ $(VENV)/.ready: pyproject.toml
 setup: $(VENV)/.ready ## Make the environment, an engine, the images, and fetch the model and the data
 	$(BIN)/ratchet doctor --fix
 
-demo: setup ## Three generations on each task, in about ten minutes on two cores
+demo: setup ## Three generations on each task, in 10 to 15 minutes on two cores
 	$(BIN)/ratchet run --preset demo $(ARGS)
 
 test: setup ## The whole test suite: lint, types, tests, evaluation of the seeds
