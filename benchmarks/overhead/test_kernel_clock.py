@@ -6,6 +6,7 @@ in `results/published/kernels-cpu/`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import time
@@ -30,6 +31,7 @@ from benchmarks.overhead.honest import PRODUCT, SOFTMAX, OneKernel, Product, Row
 from benchmarks.registry import task as find
 from benchmarks.task import Bench, Candidate, Score, Split
 from results.provenance import provenance
+from results.stats import sign_flip
 from results.store import write_atomically
 from sandboxes.base import SandboxFactory
 
@@ -162,6 +164,38 @@ def test_identical_programs_have_identical_times(
     numbers = {"rows": rows, "ratios_to_plain": ratios}
     publish(f"identical-{name}", f"{name}: the plain program and {COPIES} copies of it in one run", numbers)
     print(numbers)
+
+
+ALIKE = 5
+"""Copies in a run, which make twenty ordered pairs."""
+
+
+@pytest.mark.parametrize(("quick", "runs"), [(True, 6), (False, 2)], ids=["quick", "full"])
+@pytest.mark.parametrize("name", ["rope", "softmax", "trimul"])
+def test_how_often_a_copy_is_called_better(
+    benchmark: BenchmarkFixture, sandboxes: SandboxFactory, name: str, quick: bool, runs: int
+) -> None:
+    """The seed against copies of itself by the gate's test: p at or below 0.05 should come in a twentieth of the pairs."""
+    task = find(name)
+    copies = [Candidate(source=f"{task.seed().source}\n# {i}\n", name=f"copy {i}") for i in range(ALIKE)]
+    rows: list[dict[str, Any]] = []
+
+    def once() -> None:
+        scores = task.score(copies, Split.SEARCH, len(rows), Bench(sandboxes, quick=quick))
+        assert all(score.ok for score in scores)
+        units = [np.array([score.units[key] for key in sorted(scores[0].units)]) for score in scores]
+        pairs = [a - b for a, b in itertools.permutations(units, 2)]
+        rows.append({
+            "units": len(units[0]), "largest_gain": max(float(pair.mean()) for pair in pairs),
+            "p": sorted(sign_flip(list(pair)) for pair in pairs),
+        })  # fmt: skip
+
+    benchmark.pedantic(once, rounds=runs)  # type: ignore[no-untyped-call]
+    every = np.array([p for row in rows for p in row["p"]])
+    shares = {f"share_at_{level:g}": float(np.mean(every <= level)) for level in (0.05, 0.01, 0.001)}
+    what = f"{name}: the seed against {ALIKE - 1} copies of itself on the search split, all ordered pairs, {runs} runs"
+    publish(f"alike-{name}-{'quick' if quick else 'full'}", what, {**shares, "pairs": len(every), "runs": rows})
+    print(shares, len(every))
 
 
 PARTS: dict[str, tuple[Any, str]] = {

@@ -14,8 +14,8 @@ from benchmarks.registry import task as find
 from benchmarks.task import Score
 from feedback.experiments.arms import ARMS, run_name
 from feedback.experiments.figures import interval
-from feedback.gate import sign_flip
 from results.provenance import provenance
+from results.stats import sign_flip
 from results.store import write_atomically
 from training.rewards import gain
 
