@@ -26,7 +26,7 @@ setup: $(VENV)/.ready ## Make the environment, an engine, the images, and fetch 
 demo: setup ## Three generations on each task, in 10 to 15 minutes on two cores
 	$(BIN)/ratchet run --preset demo $(ARGS)
 
-# What tox.ini says, in the environment that is there: one of its own would be another 3.5 GiB and some minutes.
+# What tox.ini says, in the environment that is there: one of its own would be another 3.5 GiB.
 TOX := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/tox run --current-env
 
 test: setup ## The whole test suite: lint, types, tests, evaluation of the seeds

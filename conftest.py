@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     from benchmarks.registry import task as find
+
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A suite that a shell starts in the background ignores Ctrl-C, and so would the programs that it tries it on.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     name, file = config.getoption("--task"), config.getoption("--candidate")
     if file and not name:

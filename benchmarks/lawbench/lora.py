@@ -9,7 +9,7 @@ It is no candidate: it trains with torch on this machine, outside any sandbox, s
 Read are the model's first layers only: what they say of a Chinese text, averaged over its tokens, tells charges apart better
 than what the last layers say, at a fifth of the cost. A linear head is fitted to that first, and then trained on together with adapters
 (Kumar et al. 2022, arXiv:2202.10054): LoRA as in Hu et al. 2021 (arXiv:2106.09685), by `peft`, on every matrix of
-these layers. Each epoch reads another window of each text; answers are the mean over windows that cover it.
+these layers. Each epoch reads another window of each text; answers are the mean over up to four windows from its beginning to its end.
 
 With `--state` it can be killed at any time, and goes on from its last minute when it is started again.
 """
@@ -42,7 +42,7 @@ LAYERS = 6
 RANK, ALPHA = 16, 32
 MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 LEARNING_RATE = 5e-4
-HEAD_PENALTY = 0.01
+HEAD_C = 0.01
 """scikit-learn's C of the first head: with 576 standardised features of some 4,700 cases it must be held tight."""
 BATCH = 16
 WINDOWS = 4
@@ -109,7 +109,7 @@ class Reader(torch.nn.Module):
 
         self.middle.copy_(features.mean(0))
         self.scale.copy_(features.std(0).clamp_min(1e-6))
-        fitted = LogisticRegression(C=HEAD_PENALTY, max_iter=300)
+        fitted = LogisticRegression(C=HEAD_C, max_iter=300)
         fitted.fit(((features - self.middle) / self.scale).numpy(), list(targets))
         with torch.no_grad():
             self.head.weight.copy_(torch.from_numpy(fitted.coef_))

@@ -32,14 +32,7 @@ def start(out: Path, *more: str, verb: str = "run") -> subprocess.Popen[str]:
     if verb == "run":
         line += ["--preset", "quick", "--generations", str(GENERATIONS), "--width", str(WIDTH)]
     line += ["--out", str(out), *more]
-    return subprocess.Popen(
-        line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeds_ctrl_c
-    )
-
-
-def heeds_ctrl_c() -> None:
-    """As at a terminal. What a shell starts in the background ignores SIGINT, and so would all that it starts in turn."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def evaluators_of(pid: int) -> list[psutil.Process]:
