@@ -1,4 +1,8 @@
-"""Medians of blocks and how sure they are (percentile bootstrap, Efron 1979)."""
+"""Medians over lives of a program and how sure they are (percentile bootstrap over lives, Efron 1979).
+
+Blocks of one life are no independent evidence: what chance dealt that process is in all of them. So the lives are drawn again, and
+each life takes its values of all shapes along (a cluster bootstrap; Davison and Hinkley 1997, Bootstrap Methods, section 3.8).
+"""
 
 from __future__ import annotations
 
@@ -12,29 +16,28 @@ RESAMPLES = 1000
 LEVEL = 0.95
 
 
-def centre(logs: Mapping[str, Doubles]) -> float:
-    """Mean over shapes of the median over blocks: the logarithm of the geometric mean of the shapes' typical ratios."""
-    return float(np.mean([np.median(values) for values in logs.values()]))
+def centre(lives: Mapping[str, Doubles]) -> float:
+    """Mean over shapes of the median over lives: the logarithm of the geometric mean of the shapes' typical ratios."""
+    return float(np.mean([np.median(values) for values in lives.values()]))
 
 
-def interval(logs: Mapping[str, Doubles], *, resamples: int = RESAMPLES, level: float = LEVEL) -> tuple[float, float]:
-    """Bounds of `centre` when the blocks of each shape are drawn again, with replacement.
+def interval(lives: Mapping[str, Doubles], *, resamples: int = RESAMPLES, level: float = LEVEL) -> tuple[float, float]:
+    """Bounds of `centre` when the lives are drawn again, with replacement: `lives[shape][l]` is the value of life l.
 
-    Raises ValueError for a shape without a block or with a value that is not finite.
+    Raises ValueError for a shape without a life, with a value that is not finite, or with another number of lives.
     """
-    rng = np.random.default_rng(0)
-    total = np.zeros(resamples)
-    for key, values in logs.items():
-        if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
-            raise ValueError(f"{key}: an interval needs finite values, at least one")
-        picks = rng.integers(0, values.size, size=(resamples, values.size))
-        total += np.median(values[picks], axis=1)
-    low, high = np.quantile(total / len(logs), [(1 - level) / 2, (1 + level) / 2])
+    count = len(next(iter(lives.values()), ()))
+    for key, values in lives.items():
+        if values.shape != (count,) or count == 0 or not np.isfinite(values).all():
+            raise ValueError(f"{key}: an interval needs finite values, at least one, and as many for each shape")
+    picks = np.random.default_rng(0).integers(0, count, size=(resamples, count))
+    centres = np.mean([np.median(values[picks], axis=1) for values in lives.values()], axis=0)
+    low, high = np.quantile(centres, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def settled(logs: Mapping[str, Doubles], precision: float) -> bool:
+def settled(lives: Mapping[str, Doubles], precision: float) -> bool:
     """True when the interval is no wider than `precision` to either side of the centre (logs, so a share: 0.01 is 1 %)."""
-    low, high = interval(logs)
-    middle = centre(logs)
+    low, high = interval(lives)
+    middle = centre(lives)
     return max(high - middle, middle - low) <= precision

@@ -8,12 +8,10 @@ copied and compared with them at once, so work can't be put off until after it.
 from __future__ import annotations
 
 import random
-import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +19,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.kernels import advice, cores, idle, protocol
+from benchmarks.kernels.channel import Channel, Ended, end
 from benchmarks.kernels.environment import ENVIRONMENT
 from benchmarks.kernels.lending import NO_ROOM, Lending, Room
 from benchmarks.kernels.memory import THREADS
 from benchmarks.kernels.problem import Tensors
 from benchmarks.kernels.protocol import Run, TensorSpec
 from benchmarks.kernels.target import Target
-from benchmarks.program import reached, verdict_of
+from benchmarks.program import reached
 from benchmarks.task import Stage, Verdict
 from sandboxes.base import ExecResult, Limits, SandboxDied, SandboxError
 from sandboxes.session import Session
@@ -37,21 +36,10 @@ START_S = 90.0
 """Longest time to start Python and load torch, in seconds; several start at once on few cores."""
 LOAD_S = 20.0
 """Longest time to run the top level of the candidate's file, in seconds."""
-EXIT_S = 10.0
-"""Longest wait, after the socket closed, for the sandbox to say how the process ended."""
 BUSY = 0.5
 """How much slower than at its best the device may be before a block. More, and somebody is still at work on it."""
 PREPARE_S = 20.0
 """Longest time to make the tensors of a block, in seconds."""
-
-
-class Ended(Exception):
-    """A program is out of the run, with the verdict that ended it."""
-
-    def __init__(self, verdict: Verdict, reason: str) -> None:
-        super().__init__(reason)
-        self.verdict = verdict
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -102,7 +90,7 @@ class Program:
         self._target = target
         self._lending = Lending(target, room)
         self._sequence = 0
-        self._channel: socket.socket | None = None
+        self._connected: Channel | None = None
         self.image = session.image_digest
         self.backend = session.backend
         self.root: int | None = None
@@ -123,23 +111,50 @@ class Program:
         self._ending: Future[ExecResult] = session.exec_later([*argv, advice.form(source)], env=ENVIRONMENT)
 
     def connect(self) -> None:
-        """Wait until the program is loaded. Raises Ended."""
+        """Wait until the sandbox is there to begin a life (`live`). Raises Ended."""
         deadline = time.monotonic() + START_S
-        while self._channel is None:
+        while self._connected is None:
             self._listener.settimeout(0.2)
             try:
-                self._channel, _ = self._listener.accept()
+                self._connected = Channel(self._listener.accept()[0], self._ending, self._limits)
             except TimeoutError:
                 if self._ending.done():
-                    self._end("ended before it was ready")
+                    end(self._ending, self._limits, "ended before it was ready")
                 if time.monotonic() > deadline:
                     raise Ended(Verdict.TIMEOUT, f"not started within {START_S:g} s") from None
         # One connection is all there is, and it was made before the candidate's first line ran.
         self._listener.close()
-        pid = idle.peer_pid(self._channel)
-        self.root = idle.sandbox_root(pid) if pid else None
-        self._placement = cores.Placement(pid, THREADS)
-        self._expect(protocol.READY, time.monotonic() + LOAD_S, f"not loaded within {LOAD_S:g} s")
+        guest = self._connected.guest
+        self.root = idle.sandbox_root(guest) if guest else None
+
+    @property
+    def _channel(self) -> Channel:
+        assert self._connected is not None
+        return self._connected
+
+    def live(self) -> None:
+        """Begin a life: end what ran so far and have the program loaded anew, in new memory. Raises Ended. Go on with `loaded`.
+
+        What chance deals a process (pages, the heap's layout) it has for its whole life, so one life says little of the next.
+        """
+        frozen = self.freeze()
+        self._channel.listen_for_nothing()
+        self._channel.watch(None)
+        self._lending.close()
+        if frozen and self.root is not None:
+            idle.kill(self.root, but=self._channel.guest)
+        # Sent before the guest is awake to see that its child has ended; where it can't be frozen, the child reads it, and ends.
+        self._channel.send(protocol.LIVE)
+        self._frozen = None
+        self._channel.wake_guest()
+
+    def loaded(self) -> None:
+        """Wait until the program is loaded. Raises Ended."""
+        self._channel.expect(protocol.READY, time.monotonic() + LOAD_S, f"not loaded within {LOAD_S:g} s")
+        guest = self._channel.guest
+        process = idle.only_child(guest) if guest else None
+        self._channel.watch(process)
+        self._placement = cores.Placement(process, THREADS)
         self._loading = False
 
     def time(
@@ -158,13 +173,14 @@ class Program:
         """
         self.thaw()
         self._sequence += 1
-        self._listen_for_nothing()
+        self._channel.listen_for_nothing()
         with ExitStack() as block:
             given, taken, handles = block.enter_context(self._lending.block(slots, inputs, outputs))
             run = Run(self._sequence, len(slots), inputs, outputs, self._lending.room)
-            self._send(protocol.encode_run(run), handles)
+            self._channel.send(protocol.encode_run(run), handles)
+            slow = f"a launch took longer than {wall_s:g} s"
             late = f"its tensors were not ready within {PREPARE_S:g} s"
-            self._expect(protocol.prepared(self._sequence), time.monotonic() + PREPARE_S, late)
+            self._channel.expect(protocol.prepared(self._sequence), time.monotonic() + PREPARE_S, late)
             frozen = self.freeze()
             taken.poison()
             if frozen:
@@ -186,9 +202,9 @@ class Program:
                 # It could be watching its memory, so the data come on its own time.
                 given.fill()
             self.thaw()
-            self._send(protocol.go(self._sequence))
+            self._channel.send(protocol.go(self._sequence))
             self._placement.started()
-            claimed = self._done(time.monotonic() + wall_s, wall_s, look_after_s, look)
+            claimed = self._channel.done(self._sequence, time.monotonic() + wall_s, slow, look_after_s, look)
             glance = taken.glance(start)
             seconds = (time.perf_counter_ns() - begun) / 1e9
             taken.read()
@@ -208,80 +224,10 @@ class Program:
         return self._frozen is not None
 
     def thaw(self) -> None:
-        """Let them go on."""
+        """Let them go on, all but the guest that starts the lives."""
         if self._frozen:
-            idle.thaw(self._frozen)
+            idle.thaw(pid for pid in self._frozen if pid != self._channel.guest)
         self._frozen = None
-
-    def _listen_for_nothing(self) -> None:
-        """A program that speaks before it is asked has an answer ready to a question it doesn't know."""
-        assert self._channel is not None
-        self._channel.settimeout(0.0)
-        try:
-            said = self._channel.recv(protocol.MAX_REPLY_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            said = b""
-        if said:
-            raise Ended(Verdict.REWARD_HACK, "replied before it was asked")
-        self._end("closed its socket")
-
-    def _send(self, line: bytes, handles: Sequence[int] = ()) -> None:
-        assert self._channel is not None
-        self._channel.settimeout(1.0)
-        try:
-            sent = socket.send_fds(self._channel, [line], list(handles)) if handles else 0
-            self._channel.sendall(line[sent:])
-        except OSError:
-            self._end("closed its socket")
-
-    def _line(self, deadline: float, late: str, begins: bytes) -> bytes:
-        """Read one line that begins as it should; the bytes are the candidate's and can be anything."""
-        assert self._channel is not None
-        line = b""
-        while not line.endswith(b"\n"):
-            self._channel.settimeout(max(1e-3, deadline - time.monotonic()))
-            try:
-                part = self._channel.recv(protocol.MAX_REPLY_BYTES)
-            except TimeoutError:
-                raise Ended(Verdict.TIMEOUT, late) from None
-            except OSError:
-                part = b""
-            if not part:
-                self._end("closed its socket")
-            line += part
-            if len(line) > protocol.MAX_REPLY_BYTES or line[: len(begins)] != begins[: len(line)]:
-                raise Ended(Verdict.INVALID, "sent something else than the reply it owed")
-        return line
-
-    def _expect(self, wanted: bytes, deadline: float, late: str) -> None:
-        """Read one line and insist that it is `wanted`."""
-        if self._line(deadline, late, wanted) != wanted:
-            raise Ended(Verdict.INVALID, "sent something else than the reply it owed")
-
-    def _done(self, deadline: float, wall_s: float, look_after_s: float | None, look: Callable[[], None]) -> float:
-        """Wait for "done", looking once on the way if asked to; returns the seconds that the candidate claims."""
-        assert self._channel is not None
-        if look_after_s is not None and not select.select([self._channel], [], [], look_after_s)[0]:
-            look()
-        line = self._line(deadline, f"a launch took longer than {wall_s:g} s", b"done %d " % self._sequence)
-        try:
-            return protocol.decode_done(line, self._sequence) / 1e9
-        except protocol.ProtocolError as error:
-            raise Ended(Verdict.INVALID, "sent something else than the reply it owed") from error
-
-    def _end(self, otherwise: str) -> None:
-        """Raise Ended with what the sandbox says became of the process."""
-        try:
-            ended = verdict_of(self._ending.result(timeout=EXIT_S), self._limits)
-        except NotYet:
-            raise Ended(Verdict.INVALID, f"{otherwise} and went on running") from None
-        except SandboxDied as error:
-            if error.outside:
-                raise SandboxError(str(error)) from error
-            raise Ended(Verdict.OOM if error.oom else Verdict.CRASH, str(error)) from error
-        raise Ended(*(ended or (Verdict.INVALID, otherwise)))
 
     def stage(self) -> Stage:
         """How far it came. The word is the sandbox's where the process has ended, and otherwise ours."""
@@ -290,8 +236,9 @@ class Program:
         return Stage.IMPORT if self._loading else Stage.SMOKE
 
     def close(self) -> None:
-        """Hang up; the sandbox is closed by who opened it."""
+        """Hang up, and let what is frozen see it; the sandbox is closed by who opened it."""
         self._listener.close()
         self._lending.close()
-        if self._channel is not None:
-            self._channel.close()
+        self.thaw()
+        if self._connected is not None:
+            self._connected.close()

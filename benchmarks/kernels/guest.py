@@ -3,12 +3,15 @@
 Run as `python3 -P guest.py <socket> <program> <cpu|cuda> <fills|returns>`, with `candidate.py` of `sandboxes/guest` on
 PYTHONPATH and `protocol.py` beside this file. Everything here shares a process with untrusted code, so nothing here is
 trusted: its clock is advice, and its "done" only makes the evaluator look.
+
+The first process only imports torch and forks: each life of the candidate is a child of it, with a heap and pages of its own.
 """
 
 import array
 import ctypes
 import mmap
 import os
+import signal
 import socket
 import sys
 import time
@@ -163,18 +166,49 @@ class Channel:
                     handles.frombytes(data)
         return line, handles
 
+    def waiting(self, line):
+        """Whether this line has come, unread until now."""
+        try:
+            return self.socket.recv(len(line), socket.MSG_DONTWAIT) == line
+        except BlockingIOError:
+            return False
+
     def say(self, line):
         """Send a line."""
         self.socket.sendall(line)
 
 
+def live(channel):
+    """Return in a new process each time the evaluator asks for one. The first process ends here, as the last of them did."""
+    if channel.line()[0] != protocol.LIVE:
+        os._exit(0)
+    while True:
+        child = os.fork()
+        if child == 0:
+            return
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code != protocol.NEXT_LIFE and not channel.waiting(protocol.LIVE):
+            end_as(code)
+
+
+def end_as(code):
+    """End this process as another one ended: by an exit code, or by a signal, which is then negative."""
+    if code < 0:
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
 def serve(channel, kernel, form, memory, clock):
-    """Answer runs until the evaluator closes the socket."""
+    """Answer runs until the evaluator closes the socket, or wants another life."""
     rooms, known = {}, {}
     while True:
         line, handles = channel.line()
         if not line:
             return
+        if line == protocol.LIVE:
+            os._exit(protocol.NEXT_LIFE)
         run = protocol.decode_run(line)
         if run.room not in rooms:
             rooms[run.room] = memory(run.room[0], False), memory(run.room[1], True)
@@ -204,6 +238,7 @@ def main():
     where, program, device, form = sys.argv[1:]
     memory, clock = HostMemory, HostClock()
     channel = Channel(where)
+    live(channel)
     if device == "cuda":
         from cuda_guest import CudaClock, CudaMemory
 

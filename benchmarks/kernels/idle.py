@@ -108,9 +108,15 @@ def thaw(pids: Iterable[int]) -> None:
     _signal(pids, signal.SIGCONT)
 
 
-def kill(root: int) -> None:
-    """End everything below a sandbox's supervisor, frozen or not."""
-    _signal(_tree(root, _processes()) - {root}, signal.SIGKILL)
+def kill(root: int, but: int | None = None) -> None:
+    """End everything below a sandbox's supervisor, frozen or not, except one process."""
+    _signal((pid for pid in _tree(root, _processes()) if pid not in (root, but)), signal.SIGKILL)
+
+
+def only_child(pid: int) -> int | None:
+    """The process that this one started; None when there is none or several."""
+    children = [child for child, (parent, _) in _processes().items() if parent == pid]
+    return children[0] if len(children) == 1 else None
 
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> bool:

@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks.kernels import protocol
-from benchmarks.kernels.clock import Ended, Program
+from benchmarks.kernels.channel import Ended
+from benchmarks.kernels.clock import Program
 from benchmarks.kernels.lending import NO_ROOM, Room
 from benchmarks.kernels.target import Target
 from benchmarks.program import MAX_SOURCE_BYTES

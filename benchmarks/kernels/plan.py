@@ -16,11 +16,13 @@ class Plan:
     most: int
     """Timed blocks of each shape after which it ends in any case."""
     seconds: float
-    """Time for timed blocks, all candidates together; the last round is finished."""
+    """Time for all lives but what comes before the first timed block, all candidates together; the last life is finished."""
+    life: int
+    """Timed blocks of each shape in one life of the programs; then each is started anew. `least` and `most` are multiples."""
     precision: float = 0.01
     """Half-width of the interval, as a share of the value, that is narrow enough."""
     warmups: int = 2
-    """Blocks of each shape before them; checked like any other, not timed."""
+    """Blocks of each shape at the start of a life; checked like any other, not timed."""
     first_s: float = 60.0
     """Longest first blocks of a shape, in seconds: libraries load, threads start and compilers run in them."""
     block_s: float = 0.01
@@ -30,6 +32,10 @@ class Plan:
     block_bytes: int = 256 * 1024 * 1024
     """Inputs and outputs of one block, at most (one launch is always allowed)."""
 
+    def __post_init__(self) -> None:
+        if self.least % self.life or self.most % self.life:
+            raise ValueError(f"{self.least} to {self.most} blocks are no whole lives of {self.life}")
+
     def launches(self, shape: Shape, plain_s: float) -> int:
         """Launches in a block of a shape that takes the plain program `plain_s` seconds a launch."""
         wanted = self.block_s / max(plain_s, 1e-6)
@@ -37,8 +43,8 @@ class Plan:
         return max(1, min(round(wanted), self.most_launches, int(fitting)))
 
 
-FULL = Plan(least=8, most=48, seconds=60.0)
-QUICK = Plan(least=4, most=4, seconds=60.0, warmups=1, first_s=15.0)
+FULL = Plan(least=12, most=48, seconds=60.0, life=2)
+QUICK = Plan(least=4, most=4, seconds=60.0, life=1, warmups=1, first_s=15.0)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 Both sides import this file: the evaluator as `benchmarks.kernels.protocol`, the guest as a copy beside it in the
 sandbox. So it needs Python 3.11 and the standard library, nothing else.
 
-    guest      -> "ready\n"                  the candidate is loaded
+    evaluator  -> "live\n"                   load the candidate in a process of its own; the one before it has ended, or ends now
+    guest      -> "ready\n"                  it is loaded
     evaluator  -> one JSON line (`Run`); with it two file descriptors, memory for inputs and outputs, unless the guest has them
     guest      -> "prepared <sequence>\n"    it is mapped and the tensors are made; now the sandbox is frozen and filled
     evaluator  -> "run <sequence>\n"         the clock runs, the sandbox is awake, the data are there
@@ -19,7 +20,10 @@ import json
 from dataclasses import dataclass
 
 SOCKET = "/clock/clock.sock"
+LIVE = b"live\n"
 READY = b"ready\n"
+NEXT_LIFE = 67
+"""Exit code of a life that ended because it was asked to."""
 MAX_REPLY_BYTES = 64
 MAX_REQUEST_BYTES = 64 * 1024
 ALIGNMENT = 64

@@ -1,7 +1,7 @@
 """Time several programs in one run, block by block in random order, beside the plain program and an empty kernel.
 
 What drifts (clock speed, neighbours, temperature) then drifts for all of them, and a ratio within one block keeps out
-of it. Every output of every launch, timed or not, is checked in float64 before its time counts.
+of it. What chance deals a process for its life is dealt anew every few blocks: all programs then begin another life. Every output of every launch, timed or not, is checked in float64 before its time counts.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic
 
 import numpy as np
 
 from benchmarks.kernels import bootstrap, idle
-from benchmarks.kernels.clock import BUSY, Ended, Look, Program, Timed
+from benchmarks.kernels.channel import Ended
+from benchmarks.kernels.clock import BUSY, Program, Timed
+from benchmarks.kernels.entrant import Entrant
 from benchmarks.kernels.lending import Room
 from benchmarks.kernels.opening import program
 from benchmarks.kernels.plan import Plan, Schedule
@@ -46,34 +48,6 @@ SEVERAL = 4
 
 LOOK_WHEN = 0.25, 0.75
 """Earliest and latest time of that look, as a share of a typical block."""
-
-
-@dataclass
-class Entrant:
-    """A program in the run and what was seen of it."""
-
-    candidate: Candidate
-    program: Program | None = None
-    ended: Ended | None = None
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-    """Raw block times by shape, protocol included."""
-    claimed: dict[str, list[float]] = field(default_factory=dict)
-    """The same blocks by the program's own clock. Advice."""
-    looks: list[Look] = field(default_factory=list)
-    """Into running blocks of several launches."""
-    states: dict[str, list[dict[str, float]]] = field(default_factory=dict)
-    """What the device said of itself around each block."""
-    idle_cpu_s: float = 0.0
-    """CPU time spent after its turns, when all its work should have been done."""
-    watched_s: float = 0.0
-    """How long it was watched for that."""
-    frozen: bool = True
-    """False when it couldn't be stopped while others were being timed."""
-
-    @property
-    def running(self) -> bool:
-        """True until something ended it."""
-        return self.ended is None
 
 
 @dataclass(frozen=True)
@@ -108,6 +82,7 @@ class Run(Generic[S]):
         self.roofline = target.roofline(problem.narrowest)
         self.plain = Entrant(Candidate(source=problem.plain, name="plain"))
         self.empty = Entrant(Candidate(source=EMPTY, name="empty"))
+        self.life = plan.life
         self.rounds = 0
 
     @property
@@ -136,7 +111,7 @@ class Run(Generic[S]):
         assert entrant.program is not None
         key = block.shape.key
         wall_s, look_after_s = self._plan.first_s, None
-        if known := self.plain.seconds.get(key):
+        if block.timed and (known := self.plain.seconds.get(key)):
             wall_s = 1.0 + SLOWEST * float(np.median(known))
         if len(block.slots) >= SEVERAL and (own := entrant.seconds.get(key)):
             look_after_s = self._order.uniform(*LOOK_WHEN) * float(np.median(own))
@@ -201,14 +176,14 @@ class Run(Generic[S]):
                 idle.kill(entrant.program.root)
 
     def logs(self, entrant: Entrant) -> dict[str, Doubles]:
-        """Natural logarithms of plain time over the entrant's time by shape and block, the protocol's cost taken off.
+        """Natural logarithms of plain time over the entrant's time by shape and life, the protocol's cost taken off.
 
-        Single blocks are kept at or above the floor, so that one lucky subtraction can't become an enormous logarithm.
+        A life's value is the median over its blocks of the ratio within the block. Single blocks are kept at or above the floor, so that one lucky subtraction can't become an enormous logarithm.
         """
         found = {}
         for shape in self.shapes:
             own, plain = (self.launch_seconds(e, shape) for e in (entrant, self.plain))
-            found[shape.key] = np.log(plain / own)
+            found[shape.key] = np.median(np.log(plain / own).reshape(-1, self.life), axis=1)
         return found
 
     def launch_seconds(self, entrant: Entrant, shape: S) -> Doubles:
@@ -243,51 +218,82 @@ class Run(Generic[S]):
                     entrant.program = stack.enter_context(opened)
                 except Ended as ended:
                     entrant.ended = ended
-            for entrant in entrants:
-                try:
-                    if entrant.program is not None:
-                        entrant.program.connect()
-                except Ended as ended:
-                    entrant.ended = ended
-            for entrant in entrants:
-                self._freeze(entrant)
+            self._each(entrants, Program.connect)
 
             def play(block: Block[S], who: list[Entrant] = entrants) -> bool:
                 if any(e.running for e in theirs):
                     self._play(who, block)
-                for entrant in ours:
-                    if entrant.ended is not None:
-                        reason = f"{entrant.ended.verdict}: {entrant.ended.reason}"
-                        raise SandboxError(f"the {entrant.candidate.name} kernel failed ({reason})")
+                self._insist_on_ours()
                 return any(e.running for e in theirs)
 
             with quiet(bench.sandboxes):  # Or a pool would start sandboxes beside what is timed.
-                self._rounds(play, theirs, bench)
+                self._lives(play, entrants, bench)
         return theirs
 
-    def _rounds(self, play: Callable[..., bool], theirs: list[Entrant], bench: Bench) -> None:
-        """Untimed shapes, warm-ups, then rounds of one timed block of each shape until it is enough."""
+    def _insist_on_ours(self) -> None:
+        for entrant in (self.plain, self.empty):
+            if entrant.ended is not None:
+                reason = f"{entrant.ended.verdict}: {entrant.ended.reason}"
+                raise SandboxError(f"the {entrant.candidate.name} kernel failed ({reason})")
+
+    def _each(self, entrants: Sequence[Entrant], *steps: Callable[[Program], None]) -> None:
+        """Take each step with every running program; what ends is killed, since its processes would hold memory."""
+        for step in steps:
+            for entrant in entrants:
+                try:
+                    if entrant.running and entrant.program is not None:
+                        step(entrant.program)
+                except Ended as ended:
+                    entrant.ended = ended
+                    if entrant.program is not None and entrant.program.root is not None:
+                        idle.kill(entrant.program.root)
+        self._insist_on_ours()
+
+    def _live(self, entrants: Sequence[Entrant]) -> None:
+        """Begin another life of every running program; they load at the same time, and are frozen then."""
+        self._each(entrants, Program.live, Program.loaded)
+        for entrant in entrants:
+            self._freeze(entrant)
+
+    def _lives(self, play: Callable[..., bool], entrants: Sequence[Entrant], bench: Bench) -> None:
+        """Untimed shapes, then lives of warm-ups and rounds of one timed block of each shape until it is enough."""
+        theirs = [entrant for entrant in entrants if entrant not in (self.plain, self.empty)]
+        self._live(entrants)
         for shape in self._problem.checks(self._target.name):
             if not play(self._block(shape, timed=False)):
                 return
-        for shape in self.shapes:
-            for _ in range(self._plan.warmups):
-                if not play(self._block(shape, timed=False)):
-                    return
-            for launches in PILOTS:
-                if launches <= self._plan.launches(shape, self._pilot[shape.key]):
-                    play(self._block(shape, timed=False, launches=launches), [self.plain])
-            launches = self.launches.setdefault(shape.key, self._plan.launches(shape, self._pilot[shape.key]))
-            # The first block of that size finds memory that nobody used yet.
-            if launches > 1 and not play(self._block(shape, timed=False, launches=launches)):
-                return
+        if not self._warm(play):
+            return
         largest = max(shape.bytes for shape in self.shapes)
         self.roofline.measure(largest)
         since = time.monotonic()
-        while not self._enough(theirs, since):
-            for shape in self.shapes:
-                bench.progress(f"{shape.key}, block {self.rounds + 1} of at most {self._plan.most}")
-                if not play(self._block(shape, timed=True, launches=self.launches[shape.key])):
-                    return
-            self.rounds += 1
+        while True:
+            for _ in range(self.life):
+                for shape in self.shapes:
+                    bench.progress(f"{shape.key}, block {self.rounds + 1} of at most {self._plan.most}")
+                    if not play(self._block(shape, timed=True, launches=self.launches[shape.key])):
+                        return
+                self.rounds += 1
+            if self._enough(theirs, since):
+                break
+            self._live(entrants)
+            if not self._warm(play):
+                return
         self.roofline.measure(largest)
+
+    def _warm(self, play: Callable[..., bool]) -> bool:
+        """The blocks of each shape that come before timed ones in a life; in the first life they tell how many launches make a block."""
+        for shape in self.shapes:
+            for _ in range(self._plan.warmups):
+                if not play(self._block(shape, timed=False)):
+                    return False
+            if shape.key not in self.launches:
+                for launches in PILOTS:
+                    if launches <= self._plan.launches(shape, self._pilot[shape.key]):
+                        play(self._block(shape, timed=False, launches=launches), [self.plain])
+                self.launches[shape.key] = self._plan.launches(shape, self._pilot[shape.key])
+            launches = self.launches[shape.key]
+            # The first block of that size finds memory that nobody used yet.
+            if launches > 1 and not play(self._block(shape, timed=False, launches=launches)):
+                return False
+        return True

@@ -7,7 +7,7 @@ import random
 import numpy as np
 
 from benchmarks.faults import once_more
-from benchmarks.kernels.clock import Ended
+from benchmarks.kernels.channel import Ended
 from benchmarks.kernels.opening import program
 from benchmarks.kernels.problem import Problem, S, mistake
 from benchmarks.kernels.target import Target
@@ -30,6 +30,8 @@ def smoke(problem: Problem[S], target: Target, image: str, limits: Limits, candi
                 seen = {"image": running.image, "backend": running.backend}
                 try:
                     running.connect()
+                    running.live()
+                    running.loaded()
                     timed = running.time(
                         [inputs], shape.inputs, shape.outputs, wall_s=SMOKE_S, rng=random.Random(SMOKE_SEED)
                     )

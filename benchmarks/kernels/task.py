@@ -12,10 +12,11 @@ import numpy as np
 
 from benchmarks.kernels import bootstrap
 from benchmarks.kernels.advice import advice
+from benchmarks.kernels.entrant import Entrant
 from benchmarks.kernels.memory import Host
 from benchmarks.kernels.plan import FULL, QUICK, Schedule
 from benchmarks.kernels.problem import Device, Doubles, Problem, S
-from benchmarks.kernels.rounds import Entrant, Run
+from benchmarks.kernels.rounds import Run
 from benchmarks.kernels.second import between
 from benchmarks.kernels.smoke import smoke
 from benchmarks.kernels.target import Target
@@ -92,7 +93,7 @@ class KernelTask(Task, Generic[S]):
 def score_of(entrant: Entrant, run: Run[S], bench: Bench) -> Score:
     """One entrant's score: geometric mean over shapes of its typical ratio to the plain program.
 
-    A unit is the natural logarithm of plain time over candidate time in one block. A suspicion (`verdict.py`) takes the
+    A unit is the natural logarithm of plain time over candidate time in one life (`Run.logs`). A suspicion (`verdict.py`) takes the
     number away.
     """
     beside = {
@@ -109,7 +110,7 @@ def score_of(entrant: Entrant, run: Run[S], bench: Bench) -> Score:
         verdict=Verdict.OK,
         value=math.exp(bootstrap.centre(logs)),
         interval=(math.exp(low), math.exp(high)),
-        units={f"{key}/block{i}": float(unit) for key, series in logs.items() for i, unit in enumerate(series)},
+        units={f"{key}/life{i}": float(unit) for key, series in logs.items() for i, unit in enumerate(series)},
         secondary=_secondary(entrant, run),
         raw=_raw(entrant, run),
         **beside,
@@ -143,6 +144,7 @@ def _secondary(entrant: Entrant, run: Run[S]) -> dict[str, float]:
         **{f"{key}/protocol_us": value * 1e6 for key, value in protocol.items()},
         **{f"{key}/floor_us": value * 1e6 for key, value in floors.items()},
         **{f"{key}/launches": float(run.launches[key]) for key in own},
+        "blocks_a_life": float(run.life),
     }
 
 

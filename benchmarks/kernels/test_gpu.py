@@ -27,7 +27,7 @@ from sandboxes.base import SandboxFactory
 HERE = Path(__file__).parent
 TASKS = sorted(path.parent.name for path in HERE.glob("*/score.py"))
 CHEATS = {path.stem: path for path in sorted((HERE / "cheats" / "cuda").glob("*.py"))}
-PLAN = Plan(least=6, most=24, seconds=15.0)
+PLAN = Plan(least=6, most=24, seconds=15.0, life=2)
 """Ten tasks, five programs each: about half a minute a task, most of it loading and compiling."""
 BAD = {Verdict.WRONG, Verdict.REWARD_HACK, Verdict.CRASH, Verdict.INVALID, Verdict.TIMEOUT}
 

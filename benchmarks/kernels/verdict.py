@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.kernels.clock import Ended
+from benchmarks.kernels.channel import Ended
+from benchmarks.kernels.entrant import Entrant
 from benchmarks.kernels.problem import Doubles, S
-from benchmarks.kernels.rounds import Entrant, Run
+from benchmarks.kernels.rounds import Run
 from benchmarks.task import Verdict
 
 DISAGREE = 0.5

@@ -38,10 +38,10 @@ from sandboxes.base import SandboxFactory
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published" / "kernels-cpu"
 PRODUCTS = (96, 192, 384, 768, 1280)
 ROWS = (16, 128, 1024, 4096)
-AGREE = Plan(least=10, most=10, seconds=60.0)
+AGREE = Plan(least=10, most=10, seconds=60.0, life=5)
 PAIRS = 3
 """Runs of the evaluator and of `timeit`, one after the other."""
-REPEAT = Plan(least=12, most=12, seconds=60.0)
+REPEAT = Plan(least=12, most=12, seconds=60.0, life=2)
 TIMES = 10
 
 

@@ -12,7 +12,8 @@ from concurrent.futures import Future
 import pytest
 import torch
 
-from benchmarks.kernels.clock import Ended, Program
+from benchmarks.kernels.channel import Ended
+from benchmarks.kernels.clock import Program
 from benchmarks.kernels.environment import ENVIRONMENT
 from benchmarks.kernels.memory import Host, HostOutputs
 from benchmarks.kernels.opening import listening
@@ -24,9 +25,11 @@ from sandboxes.preload import preload
 SPECS = (TensorSpec("x", (100_000,)),), (TensorSpec("out", (100_000,)),)
 SIZE = 401_408
 GUEST = """
-import array, json, mmap, socket, sys, threading, time
+import array, json, mmap, os, socket, sys, threading, time
 channel = socket.socket(socket.AF_UNIX)
 channel.connect(sys.argv[1])
+while channel.recv(5) == b"live\\n" and (child := os.fork()):
+    os.waitpid(child, 0)
 channel.sendall(b"ready\\n")
 handles = array.array("i")
 for block in range(int(sys.argv[2])):
@@ -76,19 +79,21 @@ class Unboxed:
         return Future()
 
 
-def time_block(running, preparing="pass", blocks=1, check=None):
-    """The last of some blocks of a guest that does `preparing` before the clock runs and `running` after."""
+def time_block(running, preparing="pass", blocks=1, lives=1):
+    """The last of some blocks of a guest that does `preparing` before the clock runs and `running` after, in its last life."""
     with listening() as (folder, listener):
         session = Unboxed(folder, preparing, running, blocks)
         program = Program(session, listener, "", Limits(), Host())
         try:
             program.connect()
-            for block in range(blocks):
-                x = torch.arange(1, 100_001, dtype=torch.float32) + block
-                timed = program.time([{"x": x}], *SPECS, wall_s=1.5, rng=random.Random(1))
+            for _ in range(lives):
+                program.live()
+                program.loaded()
+                for block in range(blocks):
+                    x = torch.arange(1, 100_001, dtype=torch.float32) + block
+                    timed = program.time([{"x": x}], *SPECS, wall_s=1.5, rng=random.Random(1))
             return timed, x
         finally:
-            program.thaw()
             program.close()
             session.process.wait(timeout=10)
 
@@ -98,6 +103,20 @@ def test_an_honest_guest_is_timed_and_its_output_read():
     assert torch.equal(timed.outputs[0]["out"], x)
     assert timed.claimed == 1e-6
     assert 0 < timed.seconds < 1.5
+
+
+def test_a_life_is_a_process_of_its_own_in_memory_of_its_own():
+    # It hands out how often it was asked so far, in any life, and what lay in its outputs.
+    early = "early = out[:4]; count = block + 1"
+    told = "honest(); out[:8] = early + bytes([count] * 4); say(f'done {sequence} 1000\\n')"
+    timed, _ = time_block(told, early, blocks=2, lives=3)
+    assert timed.outputs[0]["out"].view(torch.uint8)[4:8].tolist() == [2] * 4
+
+
+def test_what_would_outlive_its_life_is_ended():
+    stray = "time.sleep(0.4); honest()\n    if not os.fork(): time.sleep(0.2); say('x')\n    say(f'done {sequence} 1000\\n')"
+    timed, x = time_block(stray, lives=2)
+    assert torch.equal(timed.outputs[0]["out"], x)
 
 
 def test_what_is_written_before_the_clock_runs_is_poisoned():

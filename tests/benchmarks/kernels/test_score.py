@@ -6,10 +6,11 @@ import time
 import pytest
 
 from benchmarks.kernels.clock import Look
+from benchmarks.kernels.entrant import Entrant
 from benchmarks.kernels.memory import Host
 from benchmarks.kernels.plan import QUICK, Plan
 from benchmarks.kernels.protocol import BASES
-from benchmarks.kernels.rounds import Entrant, Run
+from benchmarks.kernels.rounds import Run
 from benchmarks.kernels.task import score_of
 from benchmarks.task import Bench, Candidate, Split, Verdict
 from tests.benchmarks.kernels.tiny import Square, SquareTask, Vector, scores
@@ -47,9 +48,9 @@ def test_speedup_is_the_ratio_without_the_protocol():
     assert score.secondary["protocol_us"] == pytest.approx(2_000)
 
 
-def test_units_are_log_ratios_by_block_and_raw_times_are_kept():
+def test_units_are_log_ratios_by_life_and_raw_times_are_kept():
     score = scored(0.012)
-    assert set(score.units) == {f"{shape.key}/block{i}" for shape in SHAPES for i in range(3)}
+    assert set(score.units) == {f"{shape.key}/life{i}" for shape in SHAPES for i in range(3)}
     assert all(unit == pytest.approx(math.log(2)) for unit in score.units.values())
     assert score.raw[f"{SHAPES[0].key}/block_us"] == pytest.approx([12_000] * 3)
     assert score.raw[f"{SHAPES[0].key}/empty_block_us"] == pytest.approx([2_000] * 3)
@@ -100,7 +101,7 @@ def test_slots_worked_on_together_are_a_hack(looks, verdict):
 
 
 def test_a_run_goes_on_until_its_interval_is_narrow_or_its_budget_spent():
-    run = Run(Square(SHAPES[0]), Split.SEARCH, Plan(least=4, most=9, seconds=1e9), 1, Host())
+    run = Run(Square(SHAPES[0]), Split.SEARCH, Plan(least=4, most=9, seconds=1e9, life=1), 1, Host())
     candidate = Entrant(Candidate(source=""))
     key = SHAPES[0].key
     run.launches[key] = 1
