@@ -24,9 +24,11 @@ def centre(lives: Mapping[str, Doubles]) -> float:
 def interval(lives: Mapping[str, Doubles], *, resamples: int = RESAMPLES, level: float = LEVEL) -> tuple[float, float]:
     """Bounds of `centre` when the lives are drawn again, with replacement: `lives[shape][l]` is the value of life l.
 
-    Raises ValueError for a shape without a life, with a value that is not finite, or with another number of lives.
+    Raises ValueError for a shape without a life, with a value that is not finite, or with another number of lives; and for no shape.
     """
-    count = len(next(iter(lives.values()), ()))
+    if not lives:
+        raise ValueError("an interval needs a shape")
+    count = len(next(iter(lives.values())))
     for key, values in lives.items():
         if values.shape != (count,) or count == 0 or not np.isfinite(values).all():
             raise ValueError(f"{key}: an interval needs finite values, at least one, and as many for each shape")
