@@ -13,8 +13,8 @@ as often as it was measured. It makes no assumption about their law, on answers 
 and its p-value never is zero: (1 + flips as large as what was seen) / (1 + flips). Fisher 1935, The Design of Experiments,
 section 21; the added one: Phipson and Smyth 2010, doi:10.2202/1544-6115.1585.
 
-On kernels the units are blocks, and what a process is dealt for its life (pages, placement) is in all blocks of a look: the
-test errs more often there than it says, by how much is measured in `benchmarks/kernels/README.md`.
+On kernels a unit is one shape in one life of the two programs, since what chance deals a process is in all its blocks. How often the
+test calls a copy better there is measured in `benchmarks/kernels/README.md`.
 """
 
 from __future__ import annotations

@@ -4,13 +4,15 @@ Run as `python3 -P guest.py <socket> <program> <cpu|cuda> <fills|returns>`, with
 PYTHONPATH and `protocol.py` beside this file. Everything here shares a process with untrusted code, so nothing here is
 trusted: its clock is advice, and its "done" only makes the evaluator look.
 
-The first process only imports torch and forks: each life of the candidate is a child of it, with a heap and pages of its own.
+The first process only imports torch and forks: each life of the candidate is a child of it, with pages of its own and a heap that
+begins elsewhere.
 """
 
 import array
 import ctypes
 import mmap
 import os
+import random
 import signal
 import socket
 import sys
@@ -24,7 +26,11 @@ import torch
 from candidate import BROKEN_CONTRACT, accept, call, give_up, load
 
 PROT_NONE, MAP_NORESERVE, MAP_FIXED = 0, 0x4000, 0x10
+SHIFT_BYTES = 256 * 1024 * 1024
+LINE_BYTES = 64
 libc = ctypes.CDLL(None, use_errno=True)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 
@@ -185,10 +191,20 @@ def live(channel):
     while True:
         child = os.fork()
         if child == 0:
+            shift_heap()
             return
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if code != protocol.NEXT_LIFE and not channel.waiting(protocol.LIVE):
             end_as(code)
+
+
+def shift_heap():
+    """Take a random piece from the heap and never touch it, so that what comes after lies elsewhere than in the other lives.
+
+    A child has its parent's addresses, and caches find lines by virtual addresses in part: the same for all lives, they would favour one
+    of two identical programs for the whole run.
+    """
+    libc.malloc(random.SystemRandom().randrange(SHIFT_BYTES // LINE_BYTES) * LINE_BYTES)
 
 
 def end_as(code):

@@ -250,8 +250,8 @@ class Run(Generic[S]):
         self._insist_on_ours()
 
     def _live(self, entrants: Sequence[Entrant]) -> None:
-        """Begin another life of every running program; they load at the same time, and are frozen then."""
-        self._each(entrants, Program.live, Program.loaded)
+        """Begin another life of every running program, in random order; they load at the same time, and are frozen then."""
+        self._each(self._order.sample(entrants, len(entrants)), Program.live, Program.loaded)
         for entrant in entrants:
             self._freeze(entrant)
 

@@ -64,20 +64,23 @@ def test_each_life_begins_anew_and_its_predecessor_is_gone(bench):
     assert found["forgetful"].verdict is Verdict.WRONG
 
 
+ENDS = {
+    "raise KeyError('left')": (Verdict.CRASH, "KeyError"),
+    "os._exit(3)": (Verdict.CRASH, "exit code 3"),
+    "os.abort()": (Verdict.CRASH, "signal 6"),
+    "os.kill(os.getppid(), 9)": (Verdict.CRASH, "signal 9"),
+    "os._exit(67)": (Verdict.INVALID, "something else"),
+}
+
+
 @pytest.mark.sandbox
-@pytest.mark.parametrize(("how", "verdict", "reason"), [
-    ("raise KeyError('left')", Verdict.CRASH, "KeyError"),
-    ("os._exit(3)", Verdict.CRASH, "exit code 3"),
-    ("os.abort()", Verdict.CRASH, "signal 6"),
-    ("os.kill(os.getppid(), 9)", Verdict.CRASH, "signal 9"),
-    ("os._exit(67)", Verdict.INVALID, "something else"),
-])  # fmt: skip
-def test_how_a_later_life_ends_is_how_the_program_ended(bench, how, verdict, reason):
-    source = ENDS_IN_ITS_SECOND.replace("HOW", how)
-    found, _ = scores(SquareTask(), {"ends": source, "honest": SEED}, bench, replace(PLAN, least=2, most=2))
-    assert (found["ends"].verdict, found["ends"].value) == (verdict, None), found["ends"].reason
-    assert reason in found["ends"].reason
+def test_how_a_later_life_ends_is_how_the_program_ended(bench):
+    sources = {how: ENDS_IN_ITS_SECOND.replace("HOW", how) for how in ENDS}
+    found, _ = scores(SquareTask(), sources | {"honest": SEED}, bench, replace(PLAN, least=2, most=2))
     assert found["honest"].ok, found["honest"].reason
+    for how, (verdict, reason) in ENDS.items():
+        assert (found[how].verdict, found[how].value) == (verdict, None), (how, found[how].reason)
+        assert reason in found[how].reason
 
 
 def test_a_plan_has_whole_lives():
