@@ -18,11 +18,10 @@ class Plan:
     seconds: float
     """Time for all lives but what comes before the first timed block, all candidates together; the last life is finished."""
     life: int
-    """Timed blocks of each shape in one life of the programs; then each is started anew. `least` and `most` are multiples."""
+    """Timed blocks of each shape in one life of the programs; then each is started anew. `least` and `most` are multiples.
+    Before them come two blocks of each shape that are checked like any other and not timed."""
     precision: float = 0.01
     """Half-width of the interval, as a share of the value, that is narrow enough."""
-    warmups: int = 2
-    """Blocks of each shape at the start of a life; checked like any other, not timed."""
     first_s: float = 60.0
     """Longest first blocks of a shape, in seconds: libraries load, threads start and compilers run in them."""
     block_s: float = 0.01
@@ -44,7 +43,7 @@ class Plan:
 
 
 FULL = Plan(least=12, most=48, seconds=60.0, life=2)
-QUICK = Plan(least=4, most=4, seconds=60.0, life=1, warmups=1, first_s=15.0)
+QUICK = Plan(least=4, most=4, seconds=60.0, life=1, first_s=15.0)
 
 
 @dataclass(frozen=True)

@@ -282,18 +282,17 @@ class Run(Generic[S]):
         self.roofline.measure(largest)
 
     def _warm(self, play: Callable[..., bool]) -> bool:
-        """The blocks of each shape that come before timed ones in a life; in the first life they tell how many launches make a block."""
+        """What comes before the timed blocks of a life: a launch of each shape, in which libraries load and compilers run, and then a
+        whole block of each, since the heap is settled only when every shape has been there. The first life tells how many launches
+        make a block.
+        """
         for shape in self.shapes:
-            for _ in range(self._plan.warmups):
-                if not play(self._block(shape, timed=False)):
-                    return False
+            if not play(self._block(shape, timed=False)):
+                return False
+        for shape in self.shapes:
             if shape.key not in self.launches:
                 for launches in PILOTS:
                     if launches <= self._plan.launches(shape, self._pilot[shape.key]):
                         play(self._block(shape, timed=False, launches=launches), [self.plain])
                 self.launches[shape.key] = self._plan.launches(shape, self._pilot[shape.key])
-            launches = self.launches[shape.key]
-            # The first block of that size finds memory that nobody used yet.
-            if launches > 1 and not play(self._block(shape, timed=False, launches=launches)):
-                return False
-        return True
+        return all(play(self._block(s, timed=False, launches=self.launches[s.key])) for s in self.shapes)
