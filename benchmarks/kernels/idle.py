@@ -18,7 +18,9 @@ from pathlib import Path
 
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
-AWAKE = "RSI"
+STAT_BYTES = 4096
+"""More than the line can have: some fifty numbers and a name of at most 64 bytes."""
+AWAKE = b"R", b"S", b"I"
 """State letters of threads that have not yet taken a SIGSTOP. One that waits for a disk (D) takes it before it runs again."""
 FREEZE_ROUNDS = 50
 """Looks at a process tree before it counts as one that can't be stopped (a fork bomb, held back by its process limit)."""
@@ -38,13 +40,24 @@ def _processes() -> dict[int, tuple[int, float]]:
         if not name.isdecimal():
             continue
         try:
-            text = (PROC / name / "stat").read_text(errors="replace")
+            fields = _stat(f"{PROC}/{name}/stat")
         except OSError:  # It ended between the listing and the reading.
             continue
-        # The command's name may hold spaces and brackets; the fields we want come after its last bracket.
-        fields = text[text.rindex(")") + 2 :].split()
         found[int(name)] = (int(fields[1]), sum(map(int, fields[11:15])) * TICK_S)
     return found
+
+
+def _stat(path: str) -> list[bytes]:
+    """What `stat` says of a process or thread, from its state on. Read by the hundred for each block, so without Python's layers.
+
+    The command's name may hold spaces and brackets; what we want comes after the last of these.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = os.read(file, STAT_BYTES)
+    finally:
+        os.close(file)
+    return text[text.rindex(b")") + 2 :].split()
 
 
 def sandbox_root(guest: int) -> int | None:
@@ -96,11 +109,11 @@ def freeze(root: int) -> list[int] | None:
 def _awake(pid: int) -> bool:
     """Whether any thread could run. A process says only its first thread's state, and that one may have ended before the others."""
     try:
-        threads = os.listdir(PROC / str(pid) / "task")
-        states = [(PROC / str(pid) / "task" / thread / "stat").read_text(errors="replace") for thread in threads]
+        threads = os.listdir(f"{PROC}/{pid}/task")
+        states = [_stat(f"{PROC}/{pid}/task/{thread}/stat")[0] for thread in threads]
     except OSError:  # It ended meanwhile, or a thread of it did: the next look will tell.
         return (PROC / str(pid)).exists()
-    return any(text[text.rindex(")") + 2] in AWAKE for text in states)
+    return any(state in AWAKE for state in states)
 
 
 def thaw(pids: Iterable[int]) -> None:
