@@ -38,9 +38,9 @@ from sandboxes.base import SandboxFactory
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published" / "kernels-cpu"
 PRODUCTS = (96, 192, 384, 768, 1280)
 ROWS = (16, 128, 1024, 4096)
-AGREE = Plan(least=10, most=10, seconds=60.0, life=5)
-PAIRS = 3
-"""Runs of the evaluator and of `timeit`, one after the other."""
+AGREE = Plan(least=3, most=3, seconds=60.0, life=1)
+PAIRS = 8
+"""Runs of the evaluator and of `timeit`, one after the other: in all as many lives in sandboxes as processes of `timeit`."""
 REPEAT = Plan(least=12, most=12, seconds=60.0, life=2)
 TIMES = 10
 
@@ -60,18 +60,21 @@ def scored(
     return score_of(entrant, run, Bench(sandboxes)), run
 
 
-def by_timeit(run: Run[Any], source: str) -> dict[str, tuple[float, float]]:
-    """For each shape, microseconds a launch in one process: on inputs written anew for each block, and on hot ones."""
-    answers = {}
-    for shape in run.shapes:
+def by_timeit(run: Run[Any], source: str) -> dict[str, list[tuple[float, float]]]:
+    """For each shape, microseconds a launch in processes of their own: on inputs written anew, and on hot ones."""
+    answers: dict[str, list[tuple[float, float]]] = {}
+    for shape in run.shapes * AGREE.least:
         block = protocol.Run(1, run.launches[shape.key], shape.inputs, shape.outputs, NO_ROOM)
-        fresh, hot = in_one_process(source, block, AGREE.least)
-        answers[shape.key] = fresh * 1e6, hot * 1e6
+        fresh, hot = in_one_process(source, block, AGREE.life)
+        answers.setdefault(shape.key, []).append((fresh * 1e6, hot * 1e6))
     return answers
 
 
 def compared(task: KernelTask[Any], source: str, sandboxes: SandboxFactory) -> list[dict[str, Any]]:
-    """For each shape: medians of the evaluator and of `timeit` in microseconds, in turn, so that what drifts drifts for both."""
+    """For each shape: microseconds by the evaluator and by `timeit`, in turn, so that what drifts drifts for both.
+
+    A value is one block of one process. Processes of one program differ by a tenth, so it takes many to compare two clocks.
+    """
     ours: dict[str, list[float]] = {}
     theirs: dict[str, list[tuple[float, float]]] = {}
     protocol: dict[str, list[float]] = {}
@@ -80,23 +83,38 @@ def compared(task: KernelTask[Any], source: str, sandboxes: SandboxFactory) -> l
         score, run = scored(task, AGREE, sandboxes, seed, schedule)
         assert score.ok, score.reason
         schedule = run.schedule
-        for key, both in by_timeit(run, source).items():
-            theirs.setdefault(key, []).append(both)
-            ours.setdefault(key, []).append(score.secondary[f"{key}/time_us"])
-            protocol.setdefault(key, []).append(score.secondary[f"{key}/protocol_us"])
+        for key, found in by_timeit(run, source).items():
+            launches, empty = run.launches[key], score.secondary[f"{key}/protocol_us"]
+            theirs.setdefault(key, []).extend(found)
+            ours.setdefault(key, []).extend((block - empty) / launches for block in score.raw[f"{key}/block_us"])
+            protocol.setdefault(key, []).append(empty)
     rows = []
     for shape in run.shapes:
         mine, fresh, hot = ours[shape.key], *map(list, zip(*theirs[shape.key], strict=True))
+        low, high = ratio_interval(mine, fresh)
         rows.append({
-            "kernel": shape.key, "launches": run.launches[shape.key],
+            "kernel": shape.key, "launches": run.launches[shape.key], "processes": len(mine),
             "evaluator_us": statistics.median(mine), "timeit_us": statistics.median(fresh),
-            "difference": statistics.median(mine) / statistics.median(fresh) - 1,
-            "differences": [a / b - 1 for a, b in zip(mine, fresh, strict=True)],
-            "timeit_range": (max(fresh) - min(fresh)) / statistics.median(fresh),
-            "evaluator_range": (max(mine) - min(mine)) / statistics.median(mine),
+            "difference": statistics.median(mine) / statistics.median(fresh) - 1, "low": low - 1, "high": high - 1,
+            "timeit_middle_half": middle_half(fresh), "evaluator_middle_half": middle_half(mine),
             "timeit_hot_us": statistics.median(hot), "protocol_us_a_block": statistics.median(protocol[shape.key]),
+            "evaluator_values": mine, "timeit_values": fresh,
         })  # fmt: skip
     return rows
+
+
+def middle_half(values: list[float]) -> float:
+    """Distance of the quartiles as a share of the median."""
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return float((high - low) / middle)
+
+
+def ratio_interval(new: list[float], old: list[float]) -> tuple[float, float]:
+    """95 % bootstrap interval of the ratio of medians."""
+    rng = np.random.default_rng(0)
+    middles = [np.median(rng.choice(values, (2000, len(values))), axis=1) for values in (new, old)]
+    low, high = np.quantile(middles[0] / middles[1], [0.025, 0.975])
+    return float(low), float(high)
 
 
 FAMILIES: dict[str, tuple[Any, str]] = {
@@ -110,10 +128,12 @@ def test_agreement_with_timeit(benchmark: BenchmarkFixture, sandboxes: SandboxFa
     problem, source = FAMILIES[family]
     rows = benchmark.pedantic(compared, (OneKernel(problem), source, sandboxes), rounds=1)  # type: ignore[no-untyped-call]
     benchmark.extra_info["rows"] = rows
-    what = f"evaluator against timeit in one process: medians of {PAIRS} runs of {AGREE.least} blocks each, in turn"
+    what = (
+        f"evaluator against timeit: {PAIRS} runs of {AGREE.least} lives each, and as many processes of timeit, in turn"
+    )
     publish(f"agreement-{family}", what, {"rows": rows})
     for row in rows:
-        print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+        print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items() if not isinstance(v, list)})
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -143,29 +163,6 @@ def test_repeatability(benchmark: BenchmarkFixture, sandboxes: SandboxFactory) -
     print(numbers)
 
 
-COPIES = 3
-
-
-@pytest.mark.parametrize("name", ["cross_entropy", "layernorm_gelu", "rope", "softmax", "trimul"])
-def test_identical_programs_have_identical_times(
-    benchmark: BenchmarkFixture, sandboxes: SandboxFactory, name: str
-) -> None:
-    """The plain program beside copies of itself in one run: how far medians of their times differ is what a ratio is worth."""
-    task = find(name)
-    assert isinstance(task, KernelTask)
-    run = Run(task.problem, Split.REPORT, REPEAT, 5, task.target)
-    copies = [Candidate(source=task.problem.plain, name=f"copy {i}") for i in range(COPIES)]
-    entrants = benchmark.pedantic(run.run, (copies, Bench(sandboxes), task.image, task.limits), rounds=1)  # type: ignore[no-untyped-call]
-    rows = []
-    for shape in run.shapes:
-        medians = [float(np.median(run.launch_seconds(e, shape))) * 1e6 for e in (run.plain, *entrants)]
-        rows.append({"shape": shape.key, "medians_us": medians, "range": max(medians) / min(medians) - 1})
-    ratios = [float(np.exp(np.mean([np.median(v) for v in run.logs(e).values()]))) for e in entrants]
-    numbers = {"rows": rows, "ratios_to_plain": ratios}
-    publish(f"identical-{name}", f"{name}: the plain program and {COPIES} copies of it in one run", numbers)
-    print(numbers)
-
-
 ALIKE = 5
 """Copies in a run, which make twenty ordered pairs."""
 RUNS = 6
@@ -192,15 +189,15 @@ def test_how_often_a_copy_is_called_better(
         ]
         pairs = [a - b for a, b in itertools.permutations(units, 2)]
         rows.append({
-            "units": len(keys), "lives": len(lives), "largest_gain": max(float(pair.mean()) for pair in pairs),
+            "units": len(keys), "lives": len(lives), "values": [score.value for score in scores], "largest_gain": max(float(pair.mean()) for pair in pairs),
             "p": sorted(sign_flip(list(pair)) for pair in pairs),
             "p_of_lives": sorted(sign_flip(list(a - b)) for a, b in itertools.permutations(means, 2)),
         })  # fmt: skip
 
     benchmark.pedantic(once, rounds=RUNS)  # type: ignore[no-untyped-call]
     shares = {
-        f"{name}_at_{level:g}": float(np.mean(np.array([p for row in rows for p in row[kind]]) <= level))
-        for name, kind in (("share", "p"), ("share_of_lives", "p_of_lives")) for level in (0.05, 0.01, 0.001)
+        f"{said}_at_{level:g}": float(np.mean(np.array([p for row in rows for p in row[kind]]) <= level))
+        for said, kind in (("share", "p"), ("share_of_lives", "p_of_lives")) for level in (0.05, 0.01, 0.001)
     }  # fmt: skip
     pairs = sum(len(row["p"]) for row in rows)
     what = f"{name}: the seed against {ALIKE - 1} copies of itself on the search split, all ordered pairs, {RUNS} runs"
