@@ -189,7 +189,7 @@ class Program:
                 raise Ended(Verdict.REWARD_HACK, "was at work on the device before it was asked")
             if self._target.name == "cpu":
                 block.callback(self._placement.release)
-                self._placement.bind(self._frozen or ())
+                self._placement.bind(pid for pid in self._frozen or () if pid != self._channel.guest)
             state = {f"{name}.before": value for name, value in self._target.state().items()}
             start = rng.randrange(2**30)
             looked: list[tuple[float, list[bool]]] = []

@@ -28,9 +28,13 @@ from candidate import BROKEN_CONTRACT, accept, call, give_up, load
 PROT_NONE, MAP_NORESERVE, MAP_FIXED = 0, 0x4000, 0x10
 SHIFT_BYTES = 256 * 1024 * 1024
 LINE_BYTES = 64
+PIECES, LARGEST_PIECE = 64, 20
+"""How many pieces are taken from a new heap, and the binary logarithm of the largest, in bytes; half of them are given back."""
 libc = ctypes.CDLL(None, use_errno=True)
 libc.malloc.restype = ctypes.c_void_p
 libc.malloc.argtypes = [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+libc.free.restype = None
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 
@@ -191,20 +195,24 @@ def live(channel):
     while True:
         child = os.fork()
         if child == 0:
-            shift_heap()
+            deal_heap()
             return
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if code != protocol.NEXT_LIFE and not channel.waiting(protocol.LIVE):
             end_as(code)
 
 
-def shift_heap():
-    """Take a random piece from the heap and never touch it, so that what comes after lies elsewhere than in the other lives.
+def deal_heap():
+    """Let the heap of this life begin at a random place and have holes of its own.
 
-    A child has its parent's addresses, and caches find lines by virtual addresses in part: the same for all lives, they would favour one
-    of two identical programs for the whole run.
+    A child has its parent's addresses and holes. Caches find lines by virtual addresses in part, and holes decide which temporaries come
+    to lie in memory that was used before: the same for all lives, they would favour one of two identical programs for a whole run.
     """
-    libc.malloc(random.SystemRandom().randrange(SHIFT_BYTES // LINE_BYTES) * LINE_BYTES)
+    chance = random.SystemRandom()
+    libc.malloc(chance.randrange(SHIFT_BYTES // LINE_BYTES) * LINE_BYTES)
+    pieces = [libc.malloc(chance.randrange(1 << chance.randrange(6, LARGEST_PIECE + 1))) for _ in range(PIECES)]
+    for piece in chance.sample(pieces, PIECES // 2):
+        libc.free(piece)
 
 
 def end_as(code):

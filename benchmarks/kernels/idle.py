@@ -15,6 +15,7 @@ import socket
 import struct
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
@@ -33,8 +34,21 @@ def peer_pid(connection: socket.socket) -> int | None:
     return pid or None
 
 
-def _processes() -> dict[int, tuple[int, float]]:
-    """Parent and CPU time (user and system, with reaped children, in seconds) of every process."""
+class Seen(NamedTuple):
+    """What the kernel's books say of a process."""
+
+    parent: int
+    cpu_s: float
+    """User and system, with reaped children."""
+    faults: int
+    """Pages that it touched for the first time."""
+
+
+NOBODY = Seen(0, 0.0, 0)
+
+
+def _processes() -> dict[int, Seen]:
+    """Every process by its id."""
     found = {}
     for name in os.listdir(PROC):
         if not name.isdecimal():
@@ -43,7 +57,7 @@ def _processes() -> dict[int, tuple[int, float]]:
             fields = _stat(f"{PROC}/{name}/stat")
         except OSError:  # It ended between the listing and the reading.
             continue
-        found[int(name)] = (int(fields[1]), sum(map(int, fields[11:15])) * TICK_S)
+        found[int(name)] = Seen(int(fields[1]), sum(map(int, fields[11:15])) * TICK_S, int(fields[7]))
     return found
 
 
@@ -63,15 +77,15 @@ def _stat(path: str) -> list[bytes]:
 def sandbox_root(guest: int) -> int | None:
     """The supervisor that started a guest; None when it isn't visible. It adopts what the guest leaves behind, so what is
     below it is the whole sandbox."""  # fmt: skip
-    parent = _processes().get(guest, (0, 0.0))[0]
+    parent = _processes().get(guest, NOBODY).parent
     return None if parent in (0, 1, os.getpid()) else parent
 
 
-def _tree(root: int, processes: dict[int, tuple[int, float]]) -> set[int]:
+def _tree(root: int, processes: dict[int, Seen]) -> set[int]:
     """A process and all that descend from it."""
     children: dict[int, list[int]] = {}
-    for pid, (parent, _) in processes.items():
-        children.setdefault(parent, []).append(pid)
+    for pid, seen in processes.items():
+        children.setdefault(seen.parent, []).append(pid)
     found, waiting = set(), [root]
     while waiting:
         pid = waiting.pop()
@@ -85,7 +99,15 @@ def cpu_seconds(roots: Iterable[int]) -> dict[int, float]:
     """CPU time so far, in seconds, of the process tree under each root; a root that is gone is left out."""
     processes = _processes()
     return {
-        root: sum(processes[pid][1] for pid in _tree(root, processes)) for root in roots if root in processes
+        root: sum(processes[pid].cpu_s for pid in _tree(root, processes)) for root in roots if root in processes
+    }  # fmt: skip
+
+
+def page_faults(roots: Iterable[int]) -> dict[int, int]:
+    """Pages that the process tree under each root touched for the first time; a root that is gone is left out."""
+    processes = _processes()
+    return {
+        root: sum(processes[pid].faults for pid in _tree(root, processes)) for root in roots if root in processes
     }  # fmt: skip
 
 
@@ -128,7 +150,7 @@ def kill(root: int, but: int | None = None) -> None:
 
 def only_child(pid: int) -> int | None:
     """The process that this one started; None when there is none or several."""
-    children = [child for child, (parent, _) in _processes().items() if parent == pid]
+    children = [child for child, seen in _processes().items() if seen.parent == pid]
     return children[0] if len(children) == 1 else None
 
 

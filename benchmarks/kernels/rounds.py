@@ -43,6 +43,8 @@ PILOTS = 1, 4, 16, 64
 launch of a block finds cold caches and sleeping threads, so short ones are looked at several at a time."""
 WATCH_S, FIRST_WATCH_S, FIRST_S = 0.005, 0.04, 0.5
 """Shortest time that a program is watched after its turn, before it is frozen: later, at first, and the sum that is `first`."""
+LAPS, CALM = 5, 128
+"""Most warm-up blocks of each shape in a life, and the page faults of one program in a lap of them (at least the second) that are few."""
 SEVERAL = 4
 """Launches in a block from which on we look, once and at a random instant, which slots have been begun."""
 
@@ -82,6 +84,7 @@ class Run(Generic[S]):
         self.roofline = target.roofline(problem.narrowest)
         self.plain = Entrant(Candidate(source=problem.plain, name="plain"))
         self.empty = Entrant(Candidate(source=EMPTY, name="empty"))
+        self._entrants = [self.plain, self.empty]
         self.life = plan.life
         self.rounds = 0
 
@@ -208,9 +211,9 @@ class Run(Generic[S]):
 
         Raises SandboxError when the plain program or the empty kernel fails: then the machine is at fault.
         """
-        ours = [self.plain, self.empty]
-        entrants = [*ours, *(Entrant(candidate) for candidate in candidates)]
-        theirs = entrants[len(ours) :]
+        theirs = [Entrant(candidate) for candidate in candidates]
+        self._entrants += theirs
+        entrants = self._entrants
         with ExitStack() as stack:
             for entrant in entrants:
                 try:
@@ -227,7 +230,7 @@ class Run(Generic[S]):
                 return any(e.running for e in theirs)
 
             with quiet(bench.sandboxes):  # Or a pool would start sandboxes beside what is timed.
-                self._lives(play, entrants, bench)
+                self._lives(play, theirs, bench)
         return theirs
 
     def _insist_on_ours(self) -> None:
@@ -249,16 +252,15 @@ class Run(Generic[S]):
                         idle.kill(entrant.program.root)
         self._insist_on_ours()
 
-    def _live(self, entrants: Sequence[Entrant]) -> None:
+    def _live(self) -> None:
         """Begin another life of every running program, in random order; they load at the same time, and are frozen then."""
-        self._each(self._order.sample(entrants, len(entrants)), Program.live, Program.loaded)
-        for entrant in entrants:
+        self._each(self._order.sample(self._entrants, len(self._entrants)), Program.live, Program.loaded)
+        for entrant in self._entrants:
             self._freeze(entrant)
 
-    def _lives(self, play: Callable[..., bool], entrants: Sequence[Entrant], bench: Bench) -> None:
+    def _lives(self, play: Callable[..., bool], theirs: list[Entrant], bench: Bench) -> None:
         """Untimed shapes, then lives of warm-ups and rounds of one timed block of each shape until it is enough."""
-        theirs = [entrant for entrant in entrants if entrant not in (self.plain, self.empty)]
-        self._live(entrants)
+        self._live()
         for shape in self._problem.checks(self._target.name):
             if not play(self._block(shape, timed=False)):
                 return
@@ -276,23 +278,37 @@ class Run(Generic[S]):
                 self.rounds += 1
             if self._enough(theirs, since):
                 break
-            self._live(entrants)
+            self._live()
             if not self._warm(play):
                 return
         self.roofline.measure(largest)
 
     def _warm(self, play: Callable[..., bool]) -> bool:
-        """What comes before the timed blocks of a life: a launch of each shape, in which libraries load and compilers run, and then a
-        whole block of each, since the heap is settled only when every shape has been there. The first life tells how many launches
-        make a block.
+        """What comes before the timed blocks of a life: blocks of each shape until the programs' memory is settled.
+
+        Libraries load and compilers run in the first. Temporaries come to lie where others were, or in pages that nobody touched so far,
+        which takes several times as long: not before every shape has been there, and then again.
         """
-        for shape in self.shapes:
-            if not play(self._block(shape, timed=False)):
+        self._plan_launches(play)
+        for lap in range(LAPS):
+            before = self._page_faults()
+            if not all(play(self._block(s, timed=False, launches=self.launches[s.key])) for s in self.shapes):
                 return False
+            touched = [faults - before.get(root, 0) for root, faults in self._page_faults().items()]
+            if lap and max(touched, default=0) <= CALM:
+                break
+        return True
+
+    def _plan_launches(self, play: Callable[..., bool]) -> None:
+        """How many launches make a block, where that isn't known: from one launch of each program and then some of the plain one."""
         for shape in self.shapes:
-            if shape.key not in self.launches:
-                for launches in PILOTS:
-                    if launches <= self._plan.launches(shape, self._pilot[shape.key]):
-                        play(self._block(shape, timed=False, launches=launches), [self.plain])
-                self.launches[shape.key] = self._plan.launches(shape, self._pilot[shape.key])
-        return all(play(self._block(s, timed=False, launches=self.launches[s.key])) for s in self.shapes)
+            if shape.key in self.launches or not play(self._block(shape, timed=False)):
+                continue
+            for launches in PILOTS:
+                if launches <= self._plan.launches(shape, self._pilot[shape.key]):
+                    play(self._block(shape, timed=False, launches=launches), [self.plain])
+            self.launches[shape.key] = self._plan.launches(shape, self._pilot[shape.key])
+
+    def _page_faults(self) -> dict[int, int]:
+        roots = [e.program.root for e in self._entrants if e.running and e.program is not None]
+        return idle.page_faults(root for root in roots if root is not None)

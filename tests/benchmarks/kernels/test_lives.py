@@ -11,12 +11,12 @@ from benchmarks.task import Verdict
 from tests.benchmarks.kernels.tiny import SEED, SquareTask, Vector, scores
 
 PLAN = replace(QUICK, block_bytes=1)
-"""One launch a block, so that calls can be counted: one shape is checked, then each life has two warm-ups and a timed block."""
+"""One launch a block, so that calls can be counted: at most eight in a life, with checks and warm-ups, of which one is timed."""
 FORGETFUL = """
 calls = []
 def kernel(x, weights, out):
     calls.append(len(calls))
-    if len(calls) <= 4:
+    if len(calls) <= 8:
         out.copy_(x * x + weights['shift'])
 """
 NO_STRAYS = """
@@ -60,7 +60,7 @@ def test_each_life_begins_anew_and_its_predecessor_is_gone(bench):
     assert {name: score.reason for name, score in found.items() if not score.ok} == {}
     assert found["honest"].units.keys() == {f"{Vector().key}/life{i}" for i in range(PLAN.least)}
     # In one life of as many blocks the first would have stopped working.
-    found, _ = scores(SquareTask(), {"forgetful": FORGETFUL}, bench, replace(PLAN, life=PLAN.least))
+    found, _ = scores(SquareTask(), {"forgetful": FORGETFUL}, bench, replace(PLAN, least=8, most=8, life=8))
     assert found["forgetful"].verdict is Verdict.WRONG
 
 
