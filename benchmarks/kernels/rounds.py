@@ -289,7 +289,8 @@ class Run(Generic[S]):
         Libraries load and compilers run in the first. Temporaries come to lie where others were, or in pages that nobody touched so far,
         which takes several times as long: not before every shape has been there, and then again.
         """
-        self._plan_launches(play)
+        if not self._plan_launches(play):
+            return False
         for lap in range(LAPS):
             before = self._page_faults()
             if not all(play(self._block(s, timed=False, launches=self.launches[s.key])) for s in self.shapes):
@@ -299,15 +300,18 @@ class Run(Generic[S]):
                 break
         return True
 
-    def _plan_launches(self, play: Callable[..., bool]) -> None:
+    def _plan_launches(self, play: Callable[..., bool]) -> bool:
         """How many launches make a block, where that isn't known: from one launch of each program and then some of the plain one."""
         for shape in self.shapes:
-            if shape.key in self.launches or not play(self._block(shape, timed=False)):
+            if shape.key in self.launches:
                 continue
+            if not play(self._block(shape, timed=False)):
+                return False
             for launches in PILOTS:
                 if launches <= self._plan.launches(shape, self._pilot[shape.key]):
                     play(self._block(shape, timed=False, launches=launches), [self.plain])
             self.launches[shape.key] = self._plan.launches(shape, self._pilot[shape.key])
+        return True
 
     def _page_faults(self) -> dict[int, int]:
         roots = [e.program.root for e in self._entrants if e.running and e.program is not None]

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.kernels import bootstrap
 from benchmarks.kernels.plan import QUICK, Plan
-from benchmarks.task import Verdict
+from benchmarks.task import Candidate, Split, Verdict
 from tests.benchmarks.kernels.tiny import SEED, SquareTask, Vector, scores
 
 PLAN = replace(QUICK, block_bytes=1)
@@ -81,6 +81,16 @@ def test_how_a_later_life_ends_is_how_the_program_ended(bench):
     for how, (verdict, reason) in ENDS.items():
         assert (found[how].verdict, found[how].value) == (verdict, None), (how, found[how].reason)
         assert reason in found[how].reason
+
+
+@pytest.mark.sandbox
+def test_a_program_that_is_alone_may_end_at_any_moment(bench):
+    at = "import os\nos.path.exists('/scratch/WHEN') and os._exit(9)\n"
+    first = "def kernel(x, weights, out):\n    out.copy_(x * x + weights['shift'])\n    if x.shape[0] > 33: raise KeyError(0)"
+    loading = f"open('/scratch/seen', 'a').close()\n{SEED}"
+    for source in ("import nothing_of_that_name", first, at.replace("WHEN", "seen") + loading):
+        score = SquareTask().score([Candidate(source=source)], Split.SEARCH, 1, bench)[0]
+        assert score.verdict is Verdict.CRASH, score.reason
 
 
 def test_a_plan_has_whole_lives():
