@@ -1,12 +1,22 @@
-"""A program in a run, and what was seen of it."""
+"""A program in a run, what was seen of it, and who works when its turn is over."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from benchmarks.kernels import idle
 from benchmarks.kernels.channel import Ended
 from benchmarks.kernels.clock import Look, Program
-from benchmarks.task import Candidate
+from benchmarks.task import Candidate, Verdict
+
+IDLE_SHARE = 0.1
+"""CPU time after its turn, as a share of the time it was watched, that is taken for housekeeping."""
+IDLE_S = 0.1
+"""CPU time after its turn, in seconds, that is taken for housekeeping whatever the share (the kernel counts in ticks)."""
+WATCH_S, FIRST_WATCH_S, FIRST_S = 0.005, 0.04, 0.5
+"""Shortest time that a program is watched after its turn, before it is frozen: later, at first, and the sum that is `first`."""
 
 
 @dataclass
@@ -35,3 +45,35 @@ class Entrant:
     def running(self) -> bool:
         """True until something ended it."""
         return self.ended is None
+
+    def end(self, ended: Ended) -> None:
+        """Take it out of the run. Its processes are killed: frozen ones still hold memory, and their work on a device goes on."""
+        self.ended = ended
+        self.freeze()
+        if self.program is not None and self.program.root is not None:
+            idle.kill(self.program.root)
+
+    def freeze(self) -> None:
+        """Its turn is over."""
+        if self.program is not None:
+            self.frozen &= self.program.freeze()
+
+    def watch(self) -> Callable[[], None]:
+        """Watch it from now, when its work should be done, until what this returns is called, which raises Ended if it worked on."""
+        since, cpu = time.monotonic(), self._cpu_seconds()
+
+        def until_now() -> None:
+            # The kernel books CPU time in ticks of 10 ms: a short run must not end before there is enough to go by.
+            least = FIRST_WATCH_S if self.watched_s < FIRST_S else WATCH_S
+            time.sleep(max(0.0, least - (time.monotonic() - since)))
+            self.idle_cpu_s += self._cpu_seconds() - cpu
+            self.watched_s += time.monotonic() - since
+            if self.idle_cpu_s > IDLE_S + IDLE_SHARE * self.watched_s:
+                used = f"{self.idle_cpu_s:.2f} s of CPU in the {self.watched_s:.2f} s after its turns"
+                raise Ended(Verdict.REWARD_HACK, f"worked when its work was done: used {used}")
+
+        return until_now
+
+    def _cpu_seconds(self) -> float:
+        root = self.program.root if self.program else None
+        return idle.cpu_seconds([root]).get(root, 0.0) if root is not None else 0.0

@@ -5,7 +5,7 @@ PYTHONPATH and `protocol.py` beside this file. Everything here shares a process 
 trusted: its clock is advice, and its "done" only makes the evaluator look.
 
 The first process only imports torch and forks: each life of the candidate is a child of it, with pages of its own and a heap that
-begins elsewhere.
+begins elsewhere and has other holes.
 """
 
 import array
@@ -26,8 +26,8 @@ import torch
 from candidate import BROKEN_CONTRACT, accept, call, give_up, load
 
 PROT_NONE, MAP_NORESERVE, MAP_FIXED = 0, 0x4000, 0x10
-SHIFT_BYTES = 256 * 1024 * 1024
-LINE_BYTES = 64
+SHIFT_BYTES, LINE_BYTES = 256 * 1024 * 1024, 64
+"""How far from another a heap may begin, and in which steps (a cache line)."""
 PIECES, LARGEST_PIECE = 64, 20
 """How many pieces are taken from a new heap, and the binary logarithm of the largest, in bytes; half of them are given back."""
 libc = ctypes.CDLL(None, use_errno=True)

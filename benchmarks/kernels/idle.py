@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,17 +97,18 @@ def _tree(root: int, processes: dict[int, Seen]) -> set[int]:
 
 def cpu_seconds(roots: Iterable[int]) -> dict[int, float]:
     """CPU time so far, in seconds, of the process tree under each root; a root that is gone is left out."""
-    processes = _processes()
-    return {
-        root: sum(processes[pid].cpu_s for pid in _tree(root, processes)) for root in roots if root in processes
-    }  # fmt: skip
+    return _summed(roots, lambda seen: seen.cpu_s)
 
 
-def page_faults(roots: Iterable[int]) -> dict[int, int]:
+def page_faults(roots: Iterable[int]) -> dict[int, float]:
     """Pages that the process tree under each root touched for the first time; a root that is gone is left out."""
+    return _summed(roots, lambda seen: seen.faults)
+
+
+def _summed(roots: Iterable[int], what: Callable[[Seen], float]) -> dict[int, float]:
     processes = _processes()
     return {
-        root: sum(processes[pid].faults for pid in _tree(root, processes)) for root in roots if root in processes
+        root: sum(what(processes[pid]) for pid in _tree(root, processes)) for root in roots if root in processes
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ class Plan:
     """Time for all lives but what comes before the first timed block, all candidates together; the last life is finished."""
     life: int
     """Timed blocks of each shape in one life of the programs; then each is started anew. `least` and `most` are multiples.
-    Before them come two blocks of each shape that are checked like any other and not timed."""
+    Before them come some of each shape that are checked like any other and not timed (`rounds.LAPS`)."""
     precision: float = 0.01
     """Half-width of the interval, as a share of the value, that is narrow enough."""
     first_s: float = 60.0

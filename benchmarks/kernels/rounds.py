@@ -34,15 +34,9 @@ EMPTY = "def kernel(*arguments):\n    return None\n"
 """Does nothing: its time is the protocol's own cost."""
 SLOWEST = 20.0
 """A launch that takes this many times the plain program's time ends the candidate, so that it can't hold up a run."""
-IDLE_SHARE = 0.1
-"""CPU time after its turn, as a share of the time it was watched, that is taken for housekeeping."""
-IDLE_S = 0.1
-"""CPU time after its turn, in seconds, that is taken for housekeeping whatever the share (the kernel counts in ticks)."""
 PILOTS = 1, 4, 16, 64
-"""Launches in blocks of the plain program alone, after the warm-ups, from which the number of launches is planned. The first
+"""Launches in blocks of the plain program alone, after one launch of each, from which the number of launches is planned. The first
 launch of a block finds cold caches and sleeping threads, so short ones are looked at several at a time."""
-WATCH_S, FIRST_WATCH_S, FIRST_S = 0.005, 0.04, 0.5
-"""Shortest time that a program is watched after its turn, before it is frozen: later, at first, and the sum that is `first`."""
 LAPS, CALM = 5, 128
 """Most warm-up blocks of each shape in a life, and the page faults of one program in a lap of them (at least the second) that are few."""
 SEVERAL = 4
@@ -74,7 +68,7 @@ class Run(Generic[S]):
         target: Target,
         schedule: Schedule | None = None,
     ) -> None:
-        self._problem, self._plan, self._seed, self._target = problem, plan, seed, target
+        self._problem, self.plan, self._seed, self._target = problem, plan, seed, target
         self._given = schedule
         self.shapes = problem.shapes(split, target.name)
         self._order = random.Random(seed)
@@ -85,7 +79,6 @@ class Run(Generic[S]):
         self.plain = Entrant(Candidate(source=problem.plain, name="plain"))
         self.empty = Entrant(Candidate(source=EMPTY, name="empty"))
         self._entrants = [self.plain, self.empty]
-        self.life = plan.life
         self.rounds = 0
 
     @property
@@ -96,7 +89,7 @@ class Run(Generic[S]):
     def _room(self) -> Room:
         """Bytes of inputs and of outputs of the largest block there can be."""
         blocks = [(shape, 1) for shape in self._problem.checks(self._target.name)]
-        blocks += [(shape, self._plan.launches(shape, 0.0)) for shape in self.shapes]
+        blocks += [(shape, self.plan.launches(shape, 0.0)) for shape in self.shapes]
         return (
             max(placement(shape.inputs, launches)[1] for shape, launches in blocks),
             max(placement(shape.outputs, launches)[1] for shape, launches in blocks),
@@ -113,7 +106,7 @@ class Run(Generic[S]):
         """Run, check and time one block of one entrant. Raises Ended."""
         assert entrant.program is not None
         key = block.shape.key
-        wall_s, look_after_s = self._plan.first_s, None
+        wall_s, look_after_s = self.plan.first_s, None
         if block.timed and (known := self.plain.seconds.get(key)):
             wall_s = 1.0 + SLOWEST * float(np.median(known))
         if len(block.slots) >= SEVERAL and (own := entrant.seconds.get(key)):
@@ -122,21 +115,14 @@ class Run(Generic[S]):
             block.slots, block.shape.inputs, block.shape.outputs, wall_s=wall_s, rng=self._order,
             look_after_s=look_after_s,
         )  # fmt: skip
-        since, cpu = time.monotonic(), self._cpu_seconds(entrant)
+        watch = entrant.watch()
         if entrant is not self.empty:
             for outputs, answer in zip(timed.outputs, block.answers, strict=True):
                 wrong = mistake(self._problem, outputs, answer)
                 if wrong is not None:
                     raise Ended(Verdict.WRONG, f"{key}: {wrong}")
         self._note(entrant, block, timed)
-        # The kernel books CPU time in ticks of 10 ms: a short run must not end before there is enough to go by.
-        least = FIRST_WATCH_S if entrant.watched_s < FIRST_S else WATCH_S
-        time.sleep(max(0.0, least - (time.monotonic() - since)))
-        entrant.idle_cpu_s += self._cpu_seconds(entrant) - cpu
-        entrant.watched_s += time.monotonic() - since
-        if entrant.idle_cpu_s > IDLE_S + IDLE_SHARE * entrant.watched_s:
-            used = f"{entrant.idle_cpu_s:.2f} s of CPU in the {entrant.watched_s:.2f} s after its turns"
-            raise Ended(Verdict.REWARD_HACK, f"worked when its work was done: used {used}")
+        watch()
 
     def _note(self, entrant: Entrant, block: Block[S], timed: Timed) -> None:
         if not block.timed:
@@ -152,41 +138,30 @@ class Run(Generic[S]):
         if timed.look is not None:
             entrant.looks.append(timed.look)
 
-    def _cpu_seconds(self, entrant: Entrant) -> float:
-        root = entrant.program.root if entrant.program else None
-        return idle.cpu_seconds([root]).get(root, 0.0) if root is not None else 0.0
-
-    def _freeze(self, entrant: Entrant) -> None:
-        if entrant.program is not None:
-            entrant.frozen &= entrant.program.freeze()
-
     def _play(self, entrants: list[Entrant], block: Block[S]) -> None:
         """Give every running entrant its turn at a block, in random order; the others are frozen meanwhile."""
         for entrant in self._order.sample(entrants, len(entrants)):
             if not entrant.running:
                 continue
-            assert entrant.program is not None
             try:
                 self._turn(entrant, block)
+                entrant.freeze()
+                if (busy := self._target.settle()[0]) > BUSY:
+                    reason = f"left work running on the device, which was {1 + busy:.1f} times slower than idle"
+                    raise Ended(Verdict.REWARD_HACK, reason)
             except Ended as ended:
-                entrant.ended = ended
-            self._freeze(entrant)
-            if entrant.running and (busy := self._target.settle()[0]) > BUSY:
-                reason = f"left work running on the device, which was {1 + busy:.1f} times slower than idle"
-                entrant.ended = Ended(Verdict.REWARD_HACK, reason)
-            if not entrant.running and entrant.program.root is not None:
-                # Frozen processes still hold memory, and their work on a device goes on.
-                idle.kill(entrant.program.root)
+                entrant.end(ended)
 
     def logs(self, entrant: Entrant) -> dict[str, Doubles]:
         """Natural logarithms of plain time over the entrant's time by shape and life, the protocol's cost taken off.
 
-        A life's value is the median over its blocks of the ratio within the block. Single blocks are kept at or above the floor, so that one lucky subtraction can't become an enormous logarithm.
+        A life's value is the median over its blocks of the ratio within the block. Single blocks are kept at or above the floor, so
+        that one lucky subtraction can't become an enormous logarithm.
         """
         found = {}
         for shape in self.shapes:
             own, plain = (self.launch_seconds(e, shape) for e in (entrant, self.plain))
-            found[shape.key] = np.median(np.log(plain / own).reshape(-1, self.life), axis=1)
+            found[shape.key] = np.median(np.log(plain / own).reshape(-1, self.plan.life), axis=1)
         return found
 
     def launch_seconds(self, entrant: Entrant, shape: S) -> Doubles:
@@ -198,13 +173,13 @@ class Run(Generic[S]):
     def _enough(self, candidates: list[Entrant], since: float) -> bool:
         if self._given is not None:
             return self.rounds >= self._given.rounds
-        if self.rounds >= self._plan.most:
+        if self.rounds >= self.plan.most:
             return True
-        if self.rounds < self._plan.least:
+        if self.rounds < self.plan.least:
             return False
-        if time.monotonic() - since > self._plan.seconds:
+        if time.monotonic() - since > self.plan.seconds:
             return True
-        return all(bootstrap.settled(self.logs(e), self._plan.precision) for e in candidates if e.running)
+        return all(bootstrap.settled(self.logs(e), self.plan.precision) for e in candidates if e.running)
 
     def run(self, candidates: Sequence[Candidate], bench: Bench, image: str, limits: Limits) -> list[Entrant]:
         """Race the candidates; each comes back with its times or with what ended it.
@@ -240,23 +215,21 @@ class Run(Generic[S]):
                 raise SandboxError(f"the {entrant.candidate.name} kernel failed ({reason})")
 
     def _each(self, entrants: Sequence[Entrant], *steps: Callable[[Program], None]) -> None:
-        """Take each step with every running program; what ends is killed, since its processes would hold memory."""
+        """Take each step with every running program."""
         for step in steps:
             for entrant in entrants:
                 try:
                     if entrant.running and entrant.program is not None:
                         step(entrant.program)
                 except Ended as ended:
-                    entrant.ended = ended
-                    if entrant.program is not None and entrant.program.root is not None:
-                        idle.kill(entrant.program.root)
+                    entrant.end(ended)
         self._insist_on_ours()
 
     def _live(self) -> None:
         """Begin another life of every running program, in random order; they load at the same time, and are frozen then."""
         self._each(self._order.sample(self._entrants, len(self._entrants)), Program.live, Program.loaded)
         for entrant in self._entrants:
-            self._freeze(entrant)
+            entrant.freeze()
 
     def _lives(self, play: Callable[..., bool], theirs: list[Entrant], bench: Bench) -> None:
         """Untimed shapes, then lives of warm-ups and rounds of one timed block of each shape until it is enough."""
@@ -270,9 +243,9 @@ class Run(Generic[S]):
         self.roofline.measure(largest)
         since = time.monotonic()
         while True:
-            for _ in range(self.life):
+            for _ in range(self.plan.life):
                 for shape in self.shapes:
-                    bench.progress(f"{shape.key}, block {self.rounds + 1} of at most {self._plan.most}")
+                    bench.progress(f"{shape.key}, block {self.rounds + 1} of at most {self.plan.most}")
                     if not play(self._block(shape, timed=True, launches=self.launches[shape.key])):
                         return
                 self.rounds += 1
@@ -291,11 +264,12 @@ class Run(Generic[S]):
         """
         if not self._plan_launches(play):
             return False
+        faults = self._page_faults()
         for lap in range(LAPS):
-            before = self._page_faults()
             if not all(play(self._block(s, timed=False, launches=self.launches[s.key])) for s in self.shapes):
                 return False
-            touched = [faults - before.get(root, 0) for root, faults in self._page_faults().items()]
+            before, faults = faults, self._page_faults()
+            touched = [count - before.get(root, 0) for root, count in faults.items()]
             if lap and max(touched, default=0) <= CALM:
                 break
         return True
@@ -308,11 +282,12 @@ class Run(Generic[S]):
             if not play(self._block(shape, timed=False)):
                 return False
             for launches in PILOTS:
-                if launches <= self._plan.launches(shape, self._pilot[shape.key]):
+                if launches <= self.plan.launches(shape, self._pilot[shape.key]):
                     play(self._block(shape, timed=False, launches=launches), [self.plain])
-            self.launches[shape.key] = self._plan.launches(shape, self._pilot[shape.key])
+            self.launches[shape.key] = self.plan.launches(shape, self._pilot[shape.key])
         return True
 
-    def _page_faults(self) -> dict[int, int]:
+    def _page_faults(self) -> dict[int, float]:
+        """Pages that each running program has touched so far, by its sandbox."""
         roots = [e.program.root for e in self._entrants if e.running and e.program is not None]
         return idle.page_faults(root for root in roots if root is not None)

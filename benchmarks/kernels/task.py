@@ -144,7 +144,7 @@ def _secondary(entrant: Entrant, run: Run[S]) -> dict[str, float]:
         **{f"{key}/protocol_us": value * 1e6 for key, value in protocol.items()},
         **{f"{key}/floor_us": value * 1e6 for key, value in floors.items()},
         **{f"{key}/launches": float(run.launches[key]) for key in own},
-        "blocks_a_life": float(run.life),
+        "blocks_a_life": float(run.plan.life),
     }
 
 

@@ -34,7 +34,7 @@ def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
         floor, launches = run.roofline.floor(shape), run.launches[shape.key]
         blocks, empty = np.array(entrant.seconds[shape.key]), np.array(run.empty.seconds[shape.key])
         ours = float(np.median(blocks) - np.median(empty))
-        unsure = _middle_half(blocks) + _middle_half(empty)
+        unsure = middle_half(blocks) + middle_half(empty)
         if ours + unsure < floor * launches:
             said = f"{shape.key}: faster than {floor * 1e6:.3g} µs, which this device can't be"
             return Ended(Verdict.REWARD_HACK, said)
@@ -59,7 +59,7 @@ def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
     return None
 
 
-def _middle_half(values: Doubles) -> float:
+def middle_half(values: Doubles) -> float:
     """How far apart the quartiles are."""
     low, high = np.quantile(values, [0.25, 0.75])
     return float(high - low)

@@ -19,6 +19,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+from scipy.stats import bootstrap
 
 from benchmarks.kernels import idle, protocol, rounds
 from benchmarks.kernels.clock import Program
@@ -27,6 +28,7 @@ from benchmarks.kernels.plan import Plan, Schedule
 from benchmarks.kernels.rounds import Run
 from benchmarks.kernels.task import KernelTask, score_of
 from benchmarks.kernels.trimul.score import TASK as TRIMUL
+from benchmarks.kernels.verdict import middle_half
 from benchmarks.overhead.honest import PRODUCT, SOFTMAX, OneKernel, Product, Rows, Softmax, Square, in_one_process
 from benchmarks.registry import task as find
 from benchmarks.task import Bench, Candidate, Score, Split
@@ -91,30 +93,22 @@ def compared(task: KernelTask[Any], source: str, sandboxes: SandboxFactory) -> l
     rows = []
     for shape in run.shapes:
         mine, fresh, hot = ours[shape.key], *map(list, zip(*theirs[shape.key], strict=True))
-        low, high = ratio_interval(mine, fresh)
+        low, high = bootstrap((mine, fresh), ratio, method="percentile", rng=0).confidence_interval
         rows.append({
             "kernel": shape.key, "launches": run.launches[shape.key], "processes": len(mine),
             "evaluator_us": statistics.median(mine), "timeit_us": statistics.median(fresh),
-            "difference": statistics.median(mine) / statistics.median(fresh) - 1, "low": low - 1, "high": high - 1,
-            "timeit_middle_half": middle_half(fresh), "evaluator_middle_half": middle_half(mine),
+            "difference": ratio(mine, fresh) - 1, "low": low - 1, "high": high - 1,
+            "timeit_middle_half": middle_half(np.array(fresh)) / statistics.median(fresh),
+            "evaluator_middle_half": middle_half(np.array(mine)) / statistics.median(mine),
             "timeit_hot_us": statistics.median(hot), "protocol_us_a_block": statistics.median(protocol[shape.key]),
             "evaluator_values": mine, "timeit_values": fresh,
         })  # fmt: skip
     return rows
 
 
-def middle_half(values: list[float]) -> float:
-    """Distance of the quartiles as a share of the median."""
-    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return float((high - low) / middle)
-
-
-def ratio_interval(new: list[float], old: list[float]) -> tuple[float, float]:
-    """95 % bootstrap interval of the ratio of medians."""
-    rng = np.random.default_rng(0)
-    middles = [np.median(rng.choice(values, (2000, len(values))), axis=1) for values in (new, old)]
-    low, high = np.quantile(middles[0] / middles[1], [0.025, 0.975])
-    return float(low), float(high)
+def ratio(new: Any, old: Any, axis: int = -1) -> Any:
+    """Ratio of medians."""
+    return np.median(new, axis=axis) / np.median(old, axis=axis)
 
 
 FAMILIES: dict[str, tuple[Any, str]] = {
@@ -189,7 +183,8 @@ def test_how_often_a_copy_is_called_better(
         ]
         pairs = [a - b for a, b in itertools.permutations(units, 2)]
         rows.append({
-            "units": len(keys), "lives": len(lives), "values": [score.value for score in scores], "largest_gain": max(float(pair.mean()) for pair in pairs),
+            "units": len(keys), "lives": len(lives), "values": [score.value for score in scores],
+            "largest_gain": max(float(pair.mean()) for pair in pairs),
             "p": sorted(sign_flip(list(pair)) for pair in pairs),
             "p_of_lives": sorted(sign_flip(list(a - b)) for a, b in itertools.permutations(means, 2)),
         })  # fmt: skip
@@ -234,7 +229,7 @@ def test_cost_of_one_trimul_candidate(benchmark: BenchmarkFixture, sandboxes: Sa
             stack.enter_context(patch.object(owner, attribute, timed(name, getattr(owner, attribute))))
         for name, attribute in (("drawing inputs", "inputs"), ("float64 answers", "reference")):
             stack.enter_context(patch.object(problem, attribute, timed(name, getattr(problem, attribute))))
-        stack.enter_context(patch("benchmarks.kernels.rounds.time.sleep", timed("watching after a turn", time.sleep)))
+        stack.enter_context(patch("benchmarks.kernels.entrant.time.sleep", timed("watching after a turn", time.sleep)))
         wall, cpu = time.perf_counter(), time.process_time()
         score = benchmark.pedantic(  # type: ignore[no-untyped-call]
             lambda: TRIMUL.score([TRIMUL.seed()], Split.REPORT, 5, Bench(sandboxes, quick=quick))[0], rounds=1

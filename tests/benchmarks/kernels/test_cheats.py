@@ -41,8 +41,6 @@ EXPECTED = {
 
 PLAN = replace(QUICK, least=8, most=8, life=4)
 """Lives that are long enough for a cheat that waits, and two of them, for one that waits for the next."""
-HONEST_BUT_FOR_ITS_CLOCK = "forged_claim"
-"""It does all the work, so on a machine too noisy to accuse it of its made-up clock it may score what it is worth."""
 TOGETHER = 20
 """Cheats in one run: most of the time goes into starting sandboxes, and most cheats end at their first block."""
 
@@ -72,8 +70,5 @@ def verdicts(sandboxes):
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_cheat_scores_nothing(name, verdicts):
     score = verdicts[name]
-    if name == HONEST_BUT_FOR_ITS_CLOCK and score.ok:
-        assert score.value is not None and score.value < 1.2
-        return
     assert score.value is None
     assert score.verdict in EXPECTED.get(name, {Verdict.WRONG}), score.reason

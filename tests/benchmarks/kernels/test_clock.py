@@ -105,11 +105,10 @@ def test_an_honest_guest_is_timed_and_its_output_read():
     assert 0 < timed.seconds < 1.5
 
 
-def test_a_life_is_a_process_of_its_own_in_memory_of_its_own():
-    # It hands out how often it was asked so far, in any life, and what lay in its outputs.
-    early = "early = out[:4]; count = block + 1"
-    told = "honest(); out[:8] = early + bytes([count] * 4); say(f'done {sequence} 1000\\n')"
-    timed, _ = time_block(told, early, blocks=2, lives=3)
+def test_a_life_is_a_process_of_its_own():
+    # It hands out how many blocks it has counted, which would be six in one process.
+    told = "honest(); out[4:8] = bytes([block + 1] * 4); say(f'done {sequence} 1000\\n')"
+    timed, _ = time_block(told, blocks=2, lives=3)
     assert timed.outputs[0]["out"].view(torch.uint8)[4:8].tolist() == [2] * 4
 
 
