@@ -87,7 +87,8 @@ class Placement:
         self._ours: set[int] | None = None
 
     def bind(self, pids: Iterable[int]) -> None:
-        """Bind the frozen processes' threads that worked most since the last block, and this thread of ours to the last core.
+        """Bind the frozen processes' threads that worked most since the last block, and this thread of ours to the last core, where
+        it goes before whoever works there.
 
         What may not be bound, or has ended, is left out.
         """
@@ -102,6 +103,9 @@ class Placement:
         # "Go" is sent from a core that the main thread doesn't need, so that it is awake before we are asleep.
         self._ours = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {self._cores[-1]})
+        # A worker of the program still spins on that core when "done" comes, and we would wait for its slice to end.
+        with suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
     def _free(self, thread: int) -> None:
         """A thread that was started by one that was bound is bound too, without anybody's wish."""
@@ -124,6 +128,7 @@ class Placement:
         for thread in list(self._before):
             self._let_go(thread)
         if self._ours is not None:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
             os.sched_setaffinity(0, self._ours)
         self._ours = None
 

@@ -37,6 +37,7 @@ from results.stats import sign_flip
 from results.store import write_atomically
 from sandboxes.base import SandboxFactory
 
+pytestmark = pytest.mark.timeout(1800)  # Six full runs of trimul take longer than a test may.
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published" / "kernels-cpu"
 PRODUCTS = (96, 192, 384, 768, 1280)
 ROWS = (16, 128, 1024, 4096)

@@ -66,6 +66,11 @@ def where(threads):
     return {thread: os.sched_getaffinity(thread) for thread in threads}
 
 
+def goes_first():
+    """Whether this thread of ours goes before all ordinary ones."""
+    return bool(os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK)
+
+
 def test_the_main_thread_and_the_busiest_get_a_core_each_and_can_go_anywhere_afterwards(two_threads):
     threads = threads_of(two_threads)
     placement = cores.Placement(two_threads, 2)
@@ -75,6 +80,8 @@ def test_the_main_thread_and_the_busiest_get_a_core_each_and_can_go_anywhere_aft
     assert bound[two_threads] == {cores.chosen(2)[0]}
     # "Go" is said from a core that the main thread does not need.
     assert os.sched_getaffinity(0) == {cores.chosen(2)[-1]}
+    # And where we may, we go before a worker that spins on that core when "done" comes.
+    assert goes_first() == (os.geteuid() == 0)
     placement.started()
     assert os.sched_getaffinity(two_threads) == set(CORES)
     assert [core for thread, core in where(threads).items() if thread != two_threads] == [
@@ -82,6 +89,7 @@ def test_the_main_thread_and_the_busiest_get_a_core_each_and_can_go_anywhere_aft
     ]
     placement.release()
     assert all(core == set(CORES) for core in where(threads).values())
+    assert not goes_first()
     assert sorted(os.sched_getaffinity(0)) == CORES
 
 
