@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from scipy.stats import bootstrap
 from benchmarks.kernels import idle, protocol, rounds
 from benchmarks.kernels.clock import Program
 from benchmarks.kernels.lending import NO_ROOM
-from benchmarks.kernels.plan import Plan, Schedule
+from benchmarks.kernels.plan import Plan
 from benchmarks.kernels.rounds import Run
 from benchmarks.kernels.task import KernelTask, score_of
 from benchmarks.kernels.trimul.score import TASK as TRIMUL
@@ -41,9 +42,9 @@ pytestmark = pytest.mark.timeout(1800)  # Six full runs of trimul take longer th
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published" / "kernels-cpu"
 PRODUCTS = (96, 192, 384, 768, 1280)
 ROWS = (16, 128, 1024, 4096)
-AGREE = Plan(least=3, most=3, seconds=60.0, life=1)
-PAIRS = 8
-"""Runs of the evaluator and of `timeit`, one after the other: in all as many lives in sandboxes as processes of `timeit`."""
+PAIRS = 32
+AGREE = Plan(least=PAIRS, most=PAIRS, seconds=3600.0, life=1)
+"""Each life in a sandbox, and its one timed block of a shape, has a process of `timeit` right before it."""
 REPEAT = Plan(least=12, most=12, seconds=60.0, life=2)
 TIMES = 10
 
@@ -54,23 +55,12 @@ def publish(name: str, what: str, numbers: dict[str, Any]) -> None:
     write_atomically(PUBLISHED / f"{name}.json", text.encode())
 
 
-def scored(
-    task: KernelTask[Any], plan: Plan, sandboxes: SandboxFactory, seed: int, schedule: Schedule | None = None
-) -> tuple[Score, Run[Any]]:
+def scored(task: KernelTask[Any], run: Run[Any], bench: Bench) -> Score:
     """The plain program as a candidate, so that its ratio to itself is known to be 1."""
-    run = Run(task.problem, Split.REPORT, plan, seed, task.target, schedule)
-    [entrant] = run.run([Candidate(source=task.problem.plain)], Bench(sandboxes), task.image, task.limits)
-    return score_of(entrant, run, Bench(sandboxes)), run
-
-
-def by_timeit(run: Run[Any], source: str) -> dict[str, list[tuple[float, float]]]:
-    """For each shape, microseconds a launch in processes of their own: on inputs written anew, and on hot ones."""
-    answers: dict[str, list[tuple[float, float]]] = {}
-    for shape in run.shapes * AGREE.least:
-        block = protocol.Run(1, run.launches[shape.key], shape.inputs, shape.outputs, NO_ROOM)
-        fresh, hot = in_one_process(source, block, AGREE.life)
-        answers.setdefault(shape.key, []).append((fresh * 1e6, hot * 1e6))
-    return answers
+    [entrant] = run.run([Candidate(source=task.problem.plain)], bench, task.image, task.limits)
+    score = score_of(entrant, run, bench)
+    assert score.ok, score.reason
+    return score
 
 
 def compared(task: KernelTask[Any], source: str, sandboxes: SandboxFactory) -> list[dict[str, Any]]:
@@ -78,38 +68,36 @@ def compared(task: KernelTask[Any], source: str, sandboxes: SandboxFactory) -> l
 
     A value is one block of one process. Processes of one program differ by a tenth, so it takes many to compare two clocks.
     """
-    ours: dict[str, list[float]] = {}
-    theirs: dict[str, list[tuple[float, float]]] = {}
-    protocol: dict[str, list[float]] = {}
-    schedule = None
-    for seed in range(PAIRS):
-        score, run = scored(task, AGREE, sandboxes, seed, schedule)
-        assert score.ok, score.reason
-        schedule = run.schedule
-        for key, found in by_timeit(run, source).items():
-            launches, empty = run.launches[key], score.secondary[f"{key}/protocol_us"]
-            theirs.setdefault(key, []).extend(found)
-            ours.setdefault(key, []).extend((block - empty) / launches for block in score.raw[f"{key}/block_us"])
-            protocol.setdefault(key, []).append(empty)
+    run = Run(task.problem, Split.REPORT, AGREE, 0, task.target)
+    shapes = {shape.key: shape for shape in run.shapes}
+    theirs: dict[str, list[tuple[float, float]]] = {key: [] for key in shapes}
+
+    def timeit_first(said: str) -> None:
+        # What is said before each timed block begins with the name of its shape; all programs are frozen then.
+        key = said.split(",")[0]
+        block = protocol.Run(1, run.launches[key], shapes[key].inputs, shapes[key].outputs, NO_ROOM)
+        theirs[key].append(in_one_process(source, block, AGREE.life))
+
+    score = scored(task, run, Bench(sandboxes, progress=timeit_first))
     rows = []
-    for shape in run.shapes:
-        mine, fresh, hot = ours[shape.key], *map(list, zip(*theirs[shape.key], strict=True))
-        low, high = bootstrap((mine, fresh), ratio, method="percentile", rng=0).confidence_interval
+    for key, launches in run.launches.items():
+        empty = score.secondary[f"{key}/protocol_us"]
+        # The candidate is the plain program, so a life gives two values.
+        blocks = [score.raw[f"{key}/{name}"] for name in ("block_us", "plain_block_us")]
+        ours = (np.array(blocks) - empty) / launches
+        fresh, hot = 1e6 * np.array(theirs[key]).T
+        pairs = np.log(ours / fresh).mean(axis=0)
+        low, high = bootstrap((pairs,), np.median, method="percentile", rng=0).confidence_interval
         rows.append({
-            "kernel": shape.key, "launches": run.launches[shape.key], "processes": len(mine),
-            "evaluator_us": statistics.median(mine), "timeit_us": statistics.median(fresh),
-            "difference": ratio(mine, fresh) - 1, "low": low - 1, "high": high - 1,
-            "timeit_middle_half": middle_half(np.array(fresh)) / statistics.median(fresh),
-            "evaluator_middle_half": middle_half(np.array(mine)) / statistics.median(mine),
-            "timeit_hot_us": statistics.median(hot), "protocol_us_a_block": statistics.median(protocol[shape.key]),
-            "evaluator_values": mine, "timeit_values": fresh,
+            "kernel": key, "launches": launches, "pairs": len(pairs),
+            "evaluator_us": float(np.median(ours)), "timeit_us": float(np.median(fresh)),
+            "difference": math.expm1(np.median(pairs)), "low": math.expm1(low), "high": math.expm1(high),
+            "evaluator_middle_half": middle_half(ours) / float(np.median(ours)),
+            "timeit_middle_half": middle_half(fresh) / float(np.median(fresh)),
+            "timeit_hot_us": float(np.median(hot)), "protocol_us_a_block": empty,
+            "evaluator_values": ours.tolist(), "timeit_values": fresh.tolist(),
         })  # fmt: skip
     return rows
-
-
-def ratio(new: Any, old: Any, axis: int = -1) -> Any:
-    """Ratio of medians."""
-    return np.median(new, axis=axis) / np.median(old, axis=axis)
 
 
 FAMILIES: dict[str, tuple[Any, str]] = {
@@ -124,7 +112,7 @@ def test_agreement_with_timeit(benchmark: BenchmarkFixture, sandboxes: SandboxFa
     rows = benchmark.pedantic(compared, (OneKernel(problem), source, sandboxes), rounds=1)  # type: ignore[no-untyped-call]
     benchmark.extra_info["rows"] = rows
     what = (
-        f"evaluator against timeit: {PAIRS} runs of {AGREE.least} lives each, and as many processes of timeit, in turn"
+        f"evaluator against timeit: {PAIRS} pairs of a life in a sandbox and a process of timeit right before its block"
     )
     publish(f"agreement-{family}", what, {"rows": rows})
     for row in rows:
@@ -144,10 +132,10 @@ def test_repeatability(benchmark: BenchmarkFixture, sandboxes: SandboxFactory) -
     scores: list[Score] = []
 
     def once() -> None:
-        scores.append(scored(task, REPEAT, sandboxes, len(scores))[0])
+        run = Run(task.problem, Split.REPORT, REPEAT, len(scores), task.target)
+        scores.append(scored(task, run, Bench(sandboxes)))
 
     benchmark.pedantic(once, rounds=TIMES)  # type: ignore[no-untyped-call]
-    assert all(score.ok for score in scores)
     numbers = {
         "time_us": spread([score.secondary["time_us"] for score in scores]),
         "ratio": spread([score.value or 0.0 for score in scores]),
