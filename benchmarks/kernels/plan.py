@@ -24,9 +24,10 @@ class Plan:
     """Half-width of the interval, as a share of the value, that is narrow enough."""
     first_s: float = 60.0
     """Longest first blocks of a shape, in seconds: libraries load, threads start and compilers run in them."""
-    block_s: float = 0.01
+    block_s: float = 0.02
     """A block holds as many launches as the plain program makes in this time: a launch that is shorter than the
-    protocol's cost is timed by the hundred."""
+    protocol's cost is timed by the hundred. What a block costs that an empty kernel doesn't pay (waking the second thread, cold
+    caches: 0.2 to 0.3 ms) is then one or two per cent of it."""
     most_launches: int = 256
     block_bytes: int = 256 * 1024 * 1024
     """Inputs and outputs of one block, at most (one launch is always allowed)."""
