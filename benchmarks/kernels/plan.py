@@ -26,8 +26,8 @@ class Plan:
     """Longest first blocks of a shape, in seconds: libraries load, threads start and compilers run in them."""
     block_s: float = 0.02
     """A block holds as many launches as the plain program makes in this time: a launch that is shorter than the
-    protocol's cost is timed by the hundred. What a block costs that an empty kernel doesn't pay (waking the second thread, cold
-    caches: 0.2 to 0.3 ms) is then one or two per cent of it."""
+    protocol's cost is timed by the hundred. What cold caches and sleeping threads cost its first launch is
+    then about one per cent of it."""
     most_launches: int = 256
     block_bytes: int = 256 * 1024 * 1024
     """Inputs and outputs of one block, at most (one launch is always allowed)."""

@@ -10,7 +10,7 @@ sandbox. So it needs Python 3.11 and the standard library, nothing else.
     evaluator  -> "run <sequence>\n"         the clock runs, the sandbox is awake, the data are there
     guest      -> "done <sequence> <ns>\n"   every slot's kernel call has returned; nanoseconds by its own clock
 
-Maps and tensors take time that a candidate could save and an empty kernel could not, so they are made before the clock runs.
+Maps and tensors take time that a candidate could save and the plain program could not, so they are made before the clock runs.
 What is left in the timed window is one message each way.
 
 The evaluator ends the session by closing the socket. Anything else on the wire is a broken contract.

@@ -1,4 +1,4 @@
-"""Time several programs in one run, block by block in random order, beside the plain program and an empty kernel.
+"""Time several programs in one run, block by block in random order, beside the plain program.
 
 What drifts (clock speed, neighbours, temperature) then drifts for all of them, and a ratio within one block keeps out
 of it. What chance deals a process for its life is dealt anew every few blocks: all programs then begin another life. Every output of every launch, timed or not, is checked in float64 before its time counts.
@@ -30,8 +30,6 @@ from benchmarks.task import Bench, Candidate, Split, Verdict
 from sandboxes.base import Limits, SandboxError
 from sandboxes.session import quiet
 
-EMPTY = "def kernel(*arguments):\n    return None\n"
-"""Does nothing: its time is the protocol's own cost."""
 SLOWEST = 20.0
 """A launch that takes this many times the plain program's time ends the candidate, so that it can't hold up a run."""
 PILOTS = 1, 4, 16, 64
@@ -77,8 +75,7 @@ class Run(Generic[S]):
         self.launches: dict[str, int] = dict(schedule.launches) if schedule else {}
         self.roofline = target.roofline(problem.narrowest)
         self.plain = Entrant(Candidate(source=problem.plain, name="plain"))
-        self.empty = Entrant(Candidate(source=EMPTY, name="empty"))
-        self._entrants = [self.plain, self.empty]
+        self._entrants = [self.plain]
         self.rounds = 0
 
     @property
@@ -116,11 +113,10 @@ class Run(Generic[S]):
             look_after_s=look_after_s,
         )  # fmt: skip
         watch = entrant.watch()
-        if entrant is not self.empty:
-            for outputs, answer in zip(timed.outputs, block.answers, strict=True):
-                wrong = mistake(self._problem, outputs, answer)
-                if wrong is not None:
-                    raise Ended(Verdict.WRONG, f"{key}: {wrong}")
+        for outputs, answer in zip(timed.outputs, block.answers, strict=True):
+            wrong = mistake(self._problem, outputs, answer)
+            if wrong is not None:
+                raise Ended(Verdict.WRONG, f"{key}: {wrong}")
         self._note(entrant, block, timed)
         watch()
 
@@ -166,9 +162,16 @@ class Run(Generic[S]):
 
     def launch_seconds(self, entrant: Entrant, shape: S) -> Doubles:
         """Seconds of a launch by block, protocol off, at or above the floor."""
-        protocol = float(np.median(self.empty.seconds[shape.key]))
+        protocol = float(np.median(self.protocol_seconds(shape)))
         blocks = (np.array(entrant.seconds[shape.key]) - protocol) / self.launches[shape.key]
         return np.maximum(blocks, self.roofline.floor(shape))
+
+    def protocol_seconds(self, shape: S) -> Doubles:
+        """What the protocol cost by block: the time of the plain program's block that its own clock didn't see. It is ours, so its
+        clock may be believed, and it pays what programs pay that have worked: threads to wake, a reply from cold code.
+        """
+        unseen: Doubles = np.array(self.plain.seconds[shape.key]) - np.array(self.plain.claimed[shape.key])
+        return unseen.clip(min=0.0)
 
     def _enough(self, candidates: list[Entrant], since: float) -> bool:
         if self._given is not None:
@@ -184,7 +187,7 @@ class Run(Generic[S]):
     def run(self, candidates: Sequence[Candidate], bench: Bench, image: str, limits: Limits) -> list[Entrant]:
         """Race the candidates; each comes back with its times or with what ended it.
 
-        Raises SandboxError when the plain program or the empty kernel fails: then the machine is at fault.
+        Raises SandboxError when the plain program fails: then the machine is at fault.
         """
         theirs = [Entrant(candidate) for candidate in candidates]
         self._entrants += theirs
@@ -209,10 +212,8 @@ class Run(Generic[S]):
         return theirs
 
     def _insist_on_ours(self) -> None:
-        for entrant in (self.plain, self.empty):
-            if entrant.ended is not None:
-                reason = f"{entrant.ended.verdict}: {entrant.ended.reason}"
-                raise SandboxError(f"the {entrant.candidate.name} kernel failed ({reason})")
+        if (ended := self.plain.ended) is not None:
+            raise SandboxError(f"the plain kernel failed ({ended.verdict}: {ended.reason})")
 
     def _each(self, entrants: Sequence[Entrant], *steps: Callable[[Program], None]) -> None:
         """Take each step with every running program."""

@@ -122,7 +122,7 @@ def _secondary(entrant: Entrant, run: Run[S]) -> dict[str, float]:
     own = {shape.key: run.launch_seconds(entrant, shape) for shape in run.shapes}
     plain = {shape.key: run.launch_seconds(run.plain, shape) for shape in run.shapes}
     floors = {shape.key: run.roofline.floor(shape) for shape in run.shapes}
-    protocol = {shape.key: float(np.median(run.empty.seconds[shape.key])) for shape in run.shapes}
+    protocol = {shape.key: float(np.median(run.protocol_seconds(shape))) for shape in run.shapes}
 
     def middle(seconds: dict[str, float]) -> float:
         return math.exp(float(np.mean([math.log(s) for s in seconds.values()]))) * 1e6
@@ -149,14 +149,20 @@ def _secondary(entrant: Entrant, run: Run[S]) -> dict[str, float]:
 
 
 def _raw(entrant: Entrant, run: Run[S]) -> dict[str, list[float]]:
-    """Every block's time in microseconds as the clock showed it, for the program, the plain one and the empty one.
+    """Every block's time in microseconds as the clock showed it, for the program and the plain one, and what the protocol cost.
 
     With them, where the device tells, its clocks, temperature and throttling before and after each block.
     """
     found: dict[str, list[float]] = {}
-    for name, who in (("block_us", entrant), ("plain_block_us", run.plain), ("empty_block_us", run.empty)):
-        for key, series in who.seconds.items():
-            found[f"{key}/{name}"] = [seconds * 1e6 for seconds in series]
+    for shape in run.shapes:
+        protocol = run.protocol_seconds(shape).tolist()
+        ours = {
+            "block_us": entrant.seconds[shape.key],
+            "plain_block_us": run.plain.seconds[shape.key],
+            "protocol_us": protocol,
+        }
+        for name, series in ours.items():
+            found[f"{shape.key}/{name}"] = [seconds * 1e6 for seconds in series]
     for key, states in entrant.states.items():
         for name in states[0] if states else ():
             found[f"{key}/{name}"] = [state[name] for state in states]

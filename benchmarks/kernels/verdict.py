@@ -32,9 +32,9 @@ def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
     """
     for shape in run.shapes:
         floor, launches = run.roofline.floor(shape), run.launches[shape.key]
-        blocks, empty = np.array(entrant.seconds[shape.key]), np.array(run.empty.seconds[shape.key])
-        ours = float(np.median(blocks) - np.median(empty))
-        unsure = middle_half(blocks) + middle_half(empty)
+        blocks, protocol = np.array(entrant.seconds[shape.key]), run.protocol_seconds(shape)
+        ours = float(np.median(blocks) - np.median(protocol))
+        unsure = middle_half(blocks) + middle_half(protocol)
         if ours + unsure < floor * launches:
             said = f"{shape.key}: faster than {floor * 1e6:.3g} µs, which this device can't be"
             return Ended(Verdict.REWARD_HACK, said)
@@ -67,5 +67,5 @@ def middle_half(values: Doubles) -> float:
 
 def _protocol_share(entrant: Entrant, run: Run[S]) -> float:
     """Largest share of a shape's blocks that is the protocol's."""
-    shares = [np.median(run.empty.seconds[s.key]) / np.median(entrant.seconds[s.key]) for s in run.shapes]
+    shares = [np.median(run.protocol_seconds(s)) / np.median(entrant.seconds[s.key]) for s in run.shapes]
     return float(min(1.0, max(shares)))

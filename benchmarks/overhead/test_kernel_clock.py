@@ -81,10 +81,10 @@ def compared(task: KernelTask[Any], source: str, sandboxes: SandboxFactory) -> l
     score = scored(task, run, Bench(sandboxes, progress=timeit_first))
     rows = []
     for key, launches in run.launches.items():
-        empty = score.secondary[f"{key}/protocol_us"]
+        protocol_us = score.secondary[f"{key}/protocol_us"]
         # The candidate is the plain program, so a life gives two values.
         blocks = [score.raw[f"{key}/{name}"] for name in ("block_us", "plain_block_us")]
-        ours = (np.array(blocks) - empty) / launches
+        ours = (np.array(blocks) - protocol_us) / launches
         fresh, hot = 1e6 * np.array(theirs[key]).T
         pairs = np.log(ours / fresh).mean(axis=0)
         low, high = bootstrap((pairs,), np.median, method="percentile", rng=0).confidence_interval
@@ -94,7 +94,7 @@ def compared(task: KernelTask[Any], source: str, sandboxes: SandboxFactory) -> l
             "difference": math.expm1(np.median(pairs)), "low": math.expm1(low), "high": math.expm1(high),
             "evaluator_middle_half": middle_half(ours) / float(np.median(ours)),
             "timeit_middle_half": middle_half(fresh) / float(np.median(fresh)),
-            "timeit_hot_us": float(np.median(hot)), "protocol_us_a_block": empty,
+            "timeit_hot_us": float(np.median(hot)), "protocol_us_a_block": protocol_us,
             "evaluator_values": ours.tolist(), "timeit_values": fresh.tolist(),
         })  # fmt: skip
     return rows

@@ -31,7 +31,7 @@ def scored(candidate_s, plain_s=0.022, protocol_s=0.002, claimed_s=None, looks=(
     for shape in SHAPES:
         run.launches[shape.key] = 1
         run.plain.seconds[shape.key] = [plain_s] * blocks
-        run.empty.seconds[shape.key] = [protocol_s] * blocks
+        run.plain.claimed[shape.key] = [plain_s - protocol_s] * blocks
         entrant.seconds[shape.key] = [candidate_s] * blocks
         entrant.claimed[shape.key] = [candidate_s - protocol_s if claimed_s is None else claimed_s] * blocks
     entrant.looks = list(looks)
@@ -53,7 +53,7 @@ def test_units_are_log_ratios_by_life_and_raw_times_are_kept():
     assert set(score.units) == {f"{shape.key}/life{i}" for shape in SHAPES for i in range(3)}
     assert all(unit == pytest.approx(math.log(2)) for unit in score.units.values())
     assert score.raw[f"{SHAPES[0].key}/block_us"] == pytest.approx([12_000] * 3)
-    assert score.raw[f"{SHAPES[0].key}/empty_block_us"] == pytest.approx([2_000] * 3)
+    assert score.raw[f"{SHAPES[0].key}/protocol_us"] == pytest.approx([2_000] * 3)
 
 
 def test_advice_stands_in_the_score_and_decides_nothing():
@@ -72,8 +72,8 @@ def test_a_kernel_that_drowns_in_noise_is_not_accused_and_gets_no_number():
     entrant = Entrant(Candidate(source=""))
     key = SHAPES[0].key
     run.launches[key] = 1
-    run.plain.seconds[key] = [0.01] * 8
-    run.empty.seconds[key] = [0.002, 0.0021, 0.0035, 0.002, 0.0022, 0.003, 0.002, 0.0021]
+    run.plain.seconds[key] = [0.012, 0.0121, 0.0135, 0.012, 0.0122, 0.013, 0.012, 0.0121]
+    run.plain.claimed[key] = [0.01] * 8
     entrant.seconds[key] = [0.002, 0.0021, 0.002, 0.0034, 0.0021, 0.002, 0.0031, 0.002]
     entrant.claimed[key] = [1e-6] * 8
     score = score_of(entrant, run, Bench(NoSandboxes()))
@@ -109,8 +109,8 @@ def test_a_run_goes_on_until_its_interval_is_narrow_or_its_budget_spent():
     def ends_after(times):
         """Rounds after which a run ends in which the candidate takes these times."""
         for run.rounds in range(1, len(times) + 1):
-            for who, series in ((run.plain, [0.02] * 9), (run.empty, [0.0] * 9), (candidate, times)):
-                who.seconds[key] = series[: run.rounds]
+            for who, series in ((run.plain, [0.02] * 9), (candidate, times)):
+                who.seconds[key] = who.claimed[key] = series[: run.rounds]
             if run._enough([candidate], since=time.monotonic()):
                 return run.rounds
         return None
