@@ -42,9 +42,11 @@ def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
             said = (f"{shape.key}: too short to be timed here: {ours / launches * 1e6:.3g} µs a launch, give or take "
                     f"{unsure / launches * 1e6:.3g}; the machine is busy, or the kernel does next to nothing")  # fmt: skip
             return Ended(Verdict.INVALID, said)
-        theirs = float(np.median(entrant.claimed[shape.key]))
-        if theirs > np.median(blocks) * 1.05 or theirs < (1 - DISAGREE) * ours - unsure:
-            said = f"{shape.key}: its own clock says {theirs * 1e6:.0f} µs a block, ours {ours * 1e6:.0f} µs"
+        # Block by block, so that a block which the machine made long is long in both stories.
+        theirs = np.array(entrant.claimed[shape.key])
+        shortest = (1 - DISAGREE) * (blocks - np.median(protocol)) - middle_half(protocol)
+        if np.median(theirs - 1.05 * blocks) > 0 or np.median(theirs - shortest) < 0:
+            said = f"{shape.key}: its own clock says {np.median(theirs) * 1e6:.0f} µs a block, ours {ours * 1e6:.0f} µs"
             return Ended(Verdict.REWARD_HACK, said)
     disordered = sum(not look.ordered for look in entrant.looks)
     if disordered >= TWICE:

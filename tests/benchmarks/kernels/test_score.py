@@ -25,15 +25,18 @@ class NoSandboxes:
         raise AssertionError("arithmetic needs no sandbox")
 
 
-def scored(candidate_s, plain_s=0.022, protocol_s=0.002, claimed_s=None, looks=(), blocks=3):
+def scored(candidate_s, plain_s=0.022, protocol_s=0.002, claimed_s=None, looks=()):
+    """The score of a program with blocks of these seconds: all of one length, or a list."""
+    times = candidate_s if isinstance(candidate_s, list) else [candidate_s] * 3
+    blocks = len(times)
     run = Run(Square(*SHAPES), Split.SEARCH, QUICK, 1, Host())
     entrant = Entrant(Candidate(source="import ctypes\n"))
     for shape in SHAPES:
         run.launches[shape.key] = 1
         run.plain.seconds[shape.key] = [plain_s] * blocks
         run.plain.claimed[shape.key] = [plain_s - protocol_s] * blocks
-        entrant.seconds[shape.key] = [candidate_s] * blocks
-        entrant.claimed[shape.key] = [candidate_s - protocol_s if claimed_s is None else claimed_s] * blocks
+        entrant.seconds[shape.key] = times
+        entrant.claimed[shape.key] = [seconds - protocol_s if claimed_s is None else claimed_s for seconds in times]
     entrant.looks = list(looks)
     return score_of(entrant, run, Bench(NoSandboxes()))
 
@@ -87,6 +90,12 @@ def test_a_kernel_that_drowns_in_noise_is_not_accused_and_gets_no_number():
 ])  # fmt: skip
 def test_a_clock_that_tells_another_story_is_a_hack(claimed_s, verdict):
     assert scored(0.012, claimed_s=claimed_s, protocol_s=0.0005).verdict is verdict
+
+
+def test_a_forged_clock_is_seen_through_the_noise_of_the_blocks():
+    noisy = [0.012, 0.03, 0.011, 0.025, 0.012, 0.028, 0.011, 0.026]
+    assert scored(noisy, claimed_s=0.0, protocol_s=0.0005).verdict is Verdict.REWARD_HACK
+    assert scored(noisy, protocol_s=0.0005).verdict is Verdict.OK
 
 
 @pytest.mark.parametrize(("looks", "verdict"), [
