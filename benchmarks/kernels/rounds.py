@@ -162,8 +162,7 @@ class Run(Generic[S]):
 
     def launch_seconds(self, entrant: Entrant, shape: S) -> Doubles:
         """Seconds of a launch by block, protocol off, at or above the floor."""
-        protocol = float(np.median(self.protocol_seconds(shape)))
-        blocks = (np.array(entrant.seconds[shape.key]) - protocol) / self.launches[shape.key]
+        blocks = (np.array(entrant.seconds[shape.key]) - self.protocol(shape)) / self.launches[shape.key]
         return np.maximum(blocks, self.roofline.floor(shape))
 
     def protocol_seconds(self, shape: S) -> Doubles:
@@ -172,6 +171,10 @@ class Run(Generic[S]):
         """
         unseen: Doubles = np.array(self.plain.seconds[shape.key]) - np.array(self.plain.claimed[shape.key])
         return unseen.clip(min=0.0)
+
+    def protocol(self, shape: S) -> float:
+        """Seconds that are taken off every block of a shape."""
+        return float(np.median(self.protocol_seconds(shape)))
 
     def _enough(self, candidates: list[Entrant], since: float) -> bool:
         if self._given is not None:

@@ -122,7 +122,7 @@ def _secondary(entrant: Entrant, run: Run[S]) -> dict[str, float]:
     own = {shape.key: run.launch_seconds(entrant, shape) for shape in run.shapes}
     plain = {shape.key: run.launch_seconds(run.plain, shape) for shape in run.shapes}
     floors = {shape.key: run.roofline.floor(shape) for shape in run.shapes}
-    protocol = {shape.key: float(np.median(run.protocol_seconds(shape))) for shape in run.shapes}
+    protocol = {shape.key: run.protocol(shape) for shape in run.shapes}
 
     def middle(seconds: dict[str, float]) -> float:
         return math.exp(float(np.mean([math.log(s) for s in seconds.values()]))) * 1e6

@@ -33,7 +33,7 @@ def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
     for shape in run.shapes:
         floor, launches = run.roofline.floor(shape), run.launches[shape.key]
         blocks, protocol = np.array(entrant.seconds[shape.key]), run.protocol_seconds(shape)
-        ours = float(np.median(blocks) - np.median(protocol))
+        ours = float(np.median(blocks)) - run.protocol(shape)
         unsure = middle_half(blocks) + middle_half(protocol)
         if ours + unsure < floor * launches:
             said = f"{shape.key}: faster than {floor * 1e6:.3g} µs, which this device can't be"
@@ -44,7 +44,7 @@ def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
             return Ended(Verdict.INVALID, said)
         # Block by block, so that a block which the machine made long is long in both stories.
         theirs = np.array(entrant.claimed[shape.key])
-        shortest = (1 - DISAGREE) * (blocks - np.median(protocol)) - middle_half(protocol)
+        shortest = (1 - DISAGREE) * (blocks - run.protocol(shape)) - middle_half(protocol)
         if np.median(theirs - 1.05 * blocks) > 0 or np.median(theirs - shortest) < 0:
             said = f"{shape.key}: its own clock says {np.median(theirs) * 1e6:.0f} µs a block, ours {ours * 1e6:.0f} µs"
             return Ended(Verdict.REWARD_HACK, said)
@@ -69,5 +69,5 @@ def middle_half(values: Doubles) -> float:
 
 def _protocol_share(entrant: Entrant, run: Run[S]) -> float:
     """Largest share of a shape's blocks that is the protocol's."""
-    shares = [np.median(run.protocol_seconds(s)) / np.median(entrant.seconds[s.key]) for s in run.shapes]
+    shares = [run.protocol(s) / np.median(entrant.seconds[s.key]) for s in run.shapes]
     return float(min(1.0, max(shares)))
