@@ -14,16 +14,35 @@ app = typer.Typer(help="The images that candidates run in.", no_args_is_help=Tru
 NAMES = Annotated[list[str] | None, typer.Argument(help="Images; all of them without one.")]
 
 
+HOST = Annotated[
+    bool | None,
+    typer.Option(
+        help="Let this machine's own Python be the image, in bubblewrap: for a node without network that has a PyTorch. "
+        "Nothing is locked then, and records say so. Only for images of kernels."
+    ),
+]
+
+
 @app.command("build")
-def build(names: NAMES = None, backend: BACKEND = "auto", json: JSON = False) -> None:
-    """Build the images that are not built yet, from their lock files."""
+def build(names: NAMES = None, backend: BACKEND = "auto", host: HOST = None, json: JSON = False) -> None:
+    """Build the images that are not built yet, from their lock files.
+
+    Example: ratchet images build kernels-cuda --host
+    """
     from sandboxes import images
     from sandboxes.backends import choose_backend
+    from sandboxes.host import IMAGES, stand_in, unregister
 
+    if host and backend == "auto":
+        backend = "bubblewrap"
     factory = choose_backend(backend)
     digests = {}
-    for name in names or images.names():
+    for name in names or (IMAGES if host else images.names()):
         with spinner(f"{name}: building") as say:
+            if host:
+                stand_in(factory, name)
+            elif host is False:
+                unregister(name)
             digests[name] = images.build(factory, name, say)
         if not json:
             out.print(f"{name}: {digests[name]}")

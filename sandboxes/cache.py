@@ -22,6 +22,13 @@ def cache_dir() -> Path:
     return folder
 
 
+def images_dir() -> Path:
+    """Where images are kept, made if it is missing."""
+    folder = cache_dir() / "images"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def need_space(folder: Path, count: int) -> None:
     """Raise UserError unless `count` bytes are free where `folder` is."""
     free = shutil.disk_usage(folder).free

@@ -7,7 +7,6 @@ wheel checked by hash, and our guest programs. Docker gets it as an image, bubbl
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
 import re
@@ -17,7 +16,6 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +23,13 @@ import docker
 from docker.errors import DockerException, ImageNotFound
 from filelock import FileLock
 
-from sandboxes import debian
+from sandboxes import debian, host
 from sandboxes.base import SandboxError, UserError
-from sandboxes.cache import cache_dir, disk_faults, need_space
+from sandboxes.cache import disk_faults, images_dir, need_space
+from sandboxes.tree import GUEST, Tree, combined_hash, guest_programs
 
 Progress = Callable[[str], None]
 RECIPES = Path(__file__).parent / "images"
-GUEST = Path(__file__).parent / "guest"
 TARGETS = ["manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_25", "manylinux_2_24", "manylinux_2_18",
            "manylinux_2_17", "manylinux2014", "manylinux_2_12", "manylinux2010", "manylinux_2_5", "manylinux1"]  # fmt: skip
 FOR_THE_IMAGE = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=abi3",
@@ -49,13 +47,6 @@ def names() -> list[str]:
     return sorted(p.parent.name for p in RECIPES.glob("*/requirements.lock") if p.parent.name not in ON_DEMAND)
 
 
-def _hash(*parts: bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.hexdigest()
-
-
 def _recipe(image: str) -> Path:
     if image not in (*names(), *ON_DEMAND):
         raise UserError(f"no image called {image!r}; there are {', '.join([*names(), *ON_DEMAND])}")
@@ -69,7 +60,7 @@ def debian_packages(image: str) -> tuple[str, ...]:
 
 
 def _site_hash(image: str) -> str:
-    return _hash((_recipe(image) / "requirements.lock").read_bytes(), b"no scripts on record")[:16]
+    return combined_hash((_recipe(image) / "requirements.lock").read_bytes(), b"no scripts on record")[:16]
 
 
 def lock_hashes(image: str) -> dict[str, str]:
@@ -82,7 +73,7 @@ def recipe_hash(image: str) -> str:
     """Hash over everything an image is made of: base, Dockerfile, lock file and guest programs."""
     guests = [part for path in sorted(GUEST.glob("*.py")) for part in (path.name.encode(), path.read_bytes())]
     files = [RECIPES / "base" / "Dockerfile", _recipe(image) / "Dockerfile", _recipe(image) / "requirements.lock"]
-    return _hash(
+    return combined_hash(
         *(f.read_bytes() for f in files), *guests, debian.recipe(debian_packages(image)), _site_hash(image).encode()
     )
 
@@ -93,17 +84,11 @@ def docker_tag(image: str) -> str:
 
 
 def _base_tag(extra: tuple[str, ...]) -> str:
-    return f"ratchet-base:{_hash((RECIPES / 'base' / 'Dockerfile').read_bytes(), debian.recipe(extra))[:16]}"
+    return f"ratchet-base:{combined_hash((RECIPES / 'base' / 'Dockerfile').read_bytes(), debian.recipe(extra))[:16]}"
 
 
 def _base_name(extra: tuple[str, ...]) -> str:
-    return "-".join([debian.SUITE, _hash(debian.recipe(extra))[:12], *extra])
-
-
-def _images_dir() -> Path:
-    folder = cache_dir() / "images"
-    folder.mkdir(exist_ok=True)
-    return folder
+    return "-".join([debian.SUITE, combined_hash(debian.recipe(extra))[:12], *extra])
 
 
 def _run(line: list[str], what: str) -> None:
@@ -119,12 +104,12 @@ def _run(line: list[str], what: str) -> None:
 
 def site(image: str, progress: Progress) -> Path:
     """The packages of an image, as a folder. Downloaded with the user's own pip settings, every wheel checked by hash."""
-    done = _images_dir() / f"site-{image}-{_site_hash(image)}"
+    done = images_dir() / f"site-{image}-{_site_hash(image)}"
     if done.exists():
         return done
-    need_space(_images_dir(), 4 * 2**30)
+    need_space(images_dir(), 4 * 2**30)
     progress(f"{image}: installing its locked packages")
-    with tempfile.TemporaryDirectory(dir=_images_dir(), prefix=".site-") as staging:
+    with tempfile.TemporaryDirectory(dir=images_dir(), prefix=".site-") as staging:
         line = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--no-compile", "--no-deps"]
         line += ["--require-hashes", *FOR_THE_IMAGE, f"--target={staging}/site"]
         line += ["-r", str(_recipe(image) / "requirements.lock")]
@@ -144,11 +129,11 @@ def _forget_scripts(packages: Path) -> None:
 
 def base_tar(progress: Progress, extra: tuple[str, ...] = ()) -> Path:
     """A root file system made by mmdebstrap, for where no registry answers and for bubblewrap."""
-    done = _images_dir() / f"base-{_base_name(extra)}.tar"
+    done = images_dir() / f"base-{_base_name(extra)}.tar"
     if done.exists():
         return done
     progress("base: making a Debian root file system (about half a minute)")
-    with tempfile.TemporaryDirectory(dir=_images_dir(), prefix=".base-") as staging:
+    with tempfile.TemporaryDirectory(dir=images_dir(), prefix=".base-") as staging:
         made = Path(staging) / "base.tar"
         debian.make(made, extra)
         debian.say_differences(made, extra, progress)
@@ -181,14 +166,14 @@ def build_docker(client: docker.DockerClient, image: str, progress: Progress, *,
 
     With a `tag` it is always built, without the engine's layer cache, and gets that name instead of its own.
     """
-    with FileLock(_images_dir() / f".{image}.lock"), disk_faults(_images_dir()):
+    with FileLock(images_dir() / f".{image}.lock"), disk_faults(images_dir()):
         with contextlib.suppress(ImageNotFound):
             if not tag:
                 return str(client.images.get(docker_tag(image)).id)
         packages = site(image, progress)
         base = _docker_base(client, progress, debian_packages(image))
         progress(f"{image}: building the Docker image")
-        with tempfile.TemporaryFile(dir=_images_dir()) as context:
+        with tempfile.TemporaryFile(dir=images_dir()) as context:
             with tarfile.open(fileobj=context, mode="w") as tar:
                 tar.add(_recipe(image) / "Dockerfile", "Dockerfile", filter=_timeless)
                 tar.add(packages, "site", filter=_timeless)
@@ -215,54 +200,33 @@ def _timeless(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return info
 
 
-@dataclass(frozen=True)
-class Tree:
-    """An image as folders: its root file system, further folders to bind read-only, and a digest over all of them."""
-
-    root: Path
-    binds: tuple[tuple[Path, str], ...]
-    digest: str
-
-
 def tree(image: str) -> Tree:
-    """The built folders of an image. Raises UserError when they are not built."""
-    root = _images_dir() / f"root-{_base_name(debian_packages(image))}"
-    packages = _images_dir() / f"site-{image}-{_site_hash(image)}"
+    """The built folders of an image: this machine's own where somebody said so (`host`). Raises UserError when they are not built."""
+    if (own := host.registered(image)) is not None:
+        return own
+    root = images_dir() / f"root-{_base_name(debian_packages(image))}"
+    packages = images_dir() / f"site-{image}-{_site_hash(image)}"
     if not root.exists() or not (packages / ".compiled").exists():
         raise UserError(
             f"image {image} is not built for bubblewrap; run `ratchet images build {image} --backend bubblewrap`"
         )
     # The wheels and the guest programs are fixed by the recipe; Debian's mirror is not, so the base's own bytes count.
-    digest = _hash(recipe_hash(image).encode(), Path(f"{root}.sha256").read_bytes())
-    return Tree(root, ((packages, "/opt/site"), (_guest(), "/opt/ratchet/guest")), f"sha256:{digest}")
-
-
-def _guest() -> Path:
-    """A copy of the guest programs that the candidate's user may read, whatever the checkout's permissions are."""
-    programs = sorted(GUEST.glob("*.py"))
-    done = _images_dir() / f"guest-{_hash(*(p.read_bytes() for p in programs))[:16]}"
-    if not done.exists():
-        with tempfile.TemporaryDirectory(dir=_images_dir(), prefix=".guest-") as staging:
-            os.chmod(staging, 0o755)
-            for program in programs:
-                copied = shutil.copy(program, staging)
-                os.chmod(copied, 0o644)
-            with contextlib.suppress(OSError):  # Another process may have been first; its copy is the same.
-                os.rename(staging, done)
-                os.mkdir(staging)  # For the context manager to remove.
-    return done
+    digest = combined_hash(recipe_hash(image).encode(), Path(f"{root}.sha256").read_bytes())
+    return Tree(root, ((packages, "/opt/site"), (guest_programs(), "/opt/ratchet/guest")), f"sha256:{digest}")
 
 
 def build_tree(image: str, progress: Progress) -> str:
     """Build (or find) the folders of an image for bubblewrap; returns the digest."""
-    with FileLock(_images_dir() / f".{image}.lock"), disk_faults(_images_dir()):
+    if (own := host.registered(image)) is not None:
+        return own.digest
+    with FileLock(images_dir() / f".{image}.lock"), disk_faults(images_dir()):
         packages = site(image, progress)
-        with FileLock(_images_dir() / ".root.lock"):
-            root = _images_dir() / f"root-{_base_name(debian_packages(image))}"
+        with FileLock(images_dir() / ".root.lock"):
+            root = images_dir() / f"root-{_base_name(debian_packages(image))}"
             if not root.exists():
                 archive = base_tar(progress, debian_packages(image))
                 progress("base: unpacking it for bubblewrap")
-                with tempfile.TemporaryDirectory(dir=_images_dir(), prefix=".root-") as staging:
+                with tempfile.TemporaryDirectory(dir=images_dir(), prefix=".root-") as staging:
                     _run(["tar", "-xf", str(archive), "-C", staging, "--exclude=./dev/*"], "unpacking the base")
                     os.chmod(staging, 0o755)
                     Path(f"{root}.sha256").write_text(debian.sha256(archive))
@@ -272,7 +236,15 @@ def build_tree(image: str, progress: Progress) -> str:
             progress(f"{image}: byte-compiling")
             enter = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", str(root), "/", "--dev", "/dev"]
             enter += ["--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/opt", "--bind", str(packages), "/opt/site"]
-            enter += ["--ro-bind", str(_guest()), "/opt/ratchet/guest", "--clearenv", "--setenv", "PATH", "/usr/bin"]
+            enter += [
+                "--ro-bind",
+                str(guest_programs()),
+                "/opt/ratchet/guest",
+                "--clearenv",
+                "--setenv",
+                "PATH",
+                "/usr/bin",
+            ]
             _run([*enter, *COMPILE], f"byte-compiling image {image}")
             (packages / ".compiled").touch()
     return tree(image).digest

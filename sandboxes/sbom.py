@@ -26,8 +26,8 @@ from cyclonedx.model.license import DisjunctiveLicense
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
-from sandboxes import debian, images
-from sandboxes.base import SandboxFactory
+from sandboxes import debian, host, images
+from sandboxes.base import SandboxFactory, UserError
 
 LICENSES = LicenseFactory()
 NAMES = re.compile(r"^License: *(\S.*)$", re.MULTILINE)
@@ -35,8 +35,12 @@ STATUS = "var/lib/dpkg/status"
 
 
 def document(factory: SandboxFactory, image: str, digest: str) -> str:
-    """The bill of materials of an image that is built in a backend, as JSON text."""
+    """The bill of materials of an image that is built in a backend, as JSON text. Raises UserError where nothing was locked."""
     client = getattr(factory, "client", None)
+    if client is None and host.registered(image) is not None:
+        raise UserError(
+            f"{image} is this machine's own Python, of which there is no list; see `ratchet images build --help`"
+        )
     status, copyrights = _of_docker(client, image) if client is not None else _of_tree(images.tree(image).root)
     parts = [
         *(_debian(package, copyrights.get(package.name, "")) for package in debian.installed(status)),

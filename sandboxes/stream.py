@@ -26,7 +26,7 @@ WARM_S = 120.0
 WARM_PYTHON = ["python3", "-P"]
 
 ENVIRONMENT = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "PATH": "/opt/python/bin:/usr/local/bin:/usr/bin:/bin",  # The first is there in an image of `host` only.
     "HOME": "/scratch",
     "TMPDIR": "/tmp",
     "LANG": "C.UTF-8",
