@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmarks.kernels import advice, cores, idle, protocol
@@ -40,6 +41,13 @@ BUSY = 0.5
 """How much slower than at its best the device may be before a block. More, and somebody is still at work on it."""
 PREPARE_S = 20.0
 """Longest time to make the tensors of a block, in seconds."""
+LOOKED_AT = 32
+"""Most slots looked at while a block runs: looking takes the time of a core, or of the device, that the program wants."""
+
+
+def spread_out(slots: int) -> list[int]:
+    """The numbers of `LOOKED_AT` slots from the first to the last, as far apart as can be; all of them where there are fewer."""
+    return sorted({round(number) for number in np.linspace(0, slots - 1, min(slots, LOOKED_AT))})
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Look:
     ordered: bool
     """False when a slot had been begun before one that comes before it."""
     slots: int
-    """How many slots the block has. A launch may write nothing until its end, so `begun` can be one of them late."""
+    """How many slots were looked at. A launch may write nothing until its end, so `begun` can be one of them late."""
 
 
 @dataclass(frozen=True)
@@ -192,11 +200,12 @@ class Program:
                 self._placement.bind(pid for pid in self._frozen or () if pid != self._channel.guest)
             state = {f"{name}.before": value for name, value in self._target.state().items()}
             start = rng.randrange(2**30)
+            some = spread_out(len(slots))
             looked: list[tuple[float, list[bool]]] = []
             begun = time.perf_counter_ns()
 
             def look() -> None:
-                looked.append(((time.perf_counter_ns() - begun) / 1e9, taken.started()))
+                looked.append(((time.perf_counter_ns() - begun) / 1e9, taken.started(some)))
 
             if not frozen:
                 # It could be watching its memory, so the data come on its own time.

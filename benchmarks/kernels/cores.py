@@ -84,7 +84,7 @@ class Placement:
         self._cores = chosen(threads)
         self._ran: dict[int, int] = {}
         self._before: dict[int, set[int]] = {}
-        self._ours: set[int] | None = None
+        self._ours: tuple[set[int], int, os.sched_param] | None = None
 
     def bind(self, pids: Iterable[int]) -> None:
         """Bind the frozen processes' threads that worked most since the last block, and this thread of ours to the last core, where
@@ -101,7 +101,7 @@ class Placement:
         for core, thread in zip(self._cores, order, strict=False):
             self._bind(thread, core)
         # "Go" is sent from a core that the main thread doesn't need, so that it is awake before we are asleep.
-        self._ours = os.sched_getaffinity(0)
+        self._ours = os.sched_getaffinity(0), os.sched_getscheduler(0), os.sched_getparam(0)
         os.sched_setaffinity(0, {self._cores[-1]})
         # A worker of the program still spins on that core when "done" comes, and we would wait for its slice to end.
         with suppress(PermissionError):
@@ -128,8 +128,9 @@ class Placement:
         for thread in list(self._before):
             self._let_go(thread)
         if self._ours is not None:
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-            os.sched_setaffinity(0, self._ours)
+            cores, policy, priority = self._ours
+            os.sched_setscheduler(0, policy, priority)
+            os.sched_setaffinity(0, cores)
         self._ours = None
 
     def _let_go(self, thread: int | None) -> None:

@@ -173,9 +173,10 @@ class HostOutputs(HostMemory):
         """See `target.Outputs`."""
         return torch.from_numpy(self._copy.view(np.uint64)[start % self._stride :: self._stride].copy())
 
-    def started(self) -> list[bool]:
+    def started(self, slots: Sequence[int]) -> list[bool]:
         """See `target.Outputs`."""
-        return [self._map[at : at + self._item] != self._unwritten for at in reversed(self._middles)][::-1]
+        middles = [self._middles[slot] for slot in reversed(slots)]
+        return [self._map[at : at + self._item] != self._unwritten for at in middles][::-1]
 
     def slots(self) -> list[Tensors]:
         """See `target.Outputs`; views of the copy."""
@@ -194,6 +195,7 @@ class Host:
 
     name: Device = "cpu"
     lasting = True
+    block_bytes = 256 * 1024 * 1024
 
     def inputs(self, size: int) -> HostInputs:
         """See `target.Target`."""

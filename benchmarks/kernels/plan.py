@@ -29,17 +29,18 @@ class Plan:
     protocol's cost is timed by the hundred. What cold caches and sleeping threads cost its first launch is
     then about one per cent of it."""
     most_launches: int = 256
-    block_bytes: int = 256 * 1024 * 1024
-    """Inputs and outputs of one block, at most (one launch is always allowed)."""
 
     def __post_init__(self) -> None:
         if self.least % self.life or self.most % self.life:
             raise ValueError(f"{self.least} to {self.most} blocks are no whole lives of {self.life}")
 
-    def launches(self, shape: Shape, plain_s: float) -> int:
-        """Launches in a block of a shape that takes the plain program `plain_s` seconds a launch."""
+    def launches(self, shape: Shape, plain_s: float, block_bytes: int) -> int:
+        """Launches in a block of a shape that takes the plain program `plain_s` seconds a launch.
+
+        Inputs and outputs of a block have `block_bytes` at most (`Target.block_bytes`), but one launch is always allowed.
+        """
         wanted = self.block_s / max(plain_s, 1e-6)
-        fitting = self.block_bytes // max(1, sum(s.bytes for s in (*shape.inputs, *shape.outputs)))
+        fitting = block_bytes // max(1, sum(s.bytes for s in (*shape.inputs, *shape.outputs)))
         return max(1, min(round(wanted), self.most_launches, int(fitting)))
 
 

@@ -38,7 +38,7 @@ launch of a block finds cold caches and sleeping threads, so short ones are look
 LAPS, CALM = 5, 128
 """Most warm-up blocks of each shape in a life, and the page faults of one program in a lap of them (at least the second) that are few."""
 SEVERAL = 4
-"""Launches in a block from which on we look, once and at a random instant, which slots have been begun."""
+"""Launches in a block from which on we look, in one block of each shape and life at a random instant, which slots have been begun."""
 
 LOOK_WHEN = 0.25, 0.75
 """Earliest and latest time of that look, as a share of a typical block."""
@@ -52,6 +52,8 @@ class Block(Generic[S]):
     timed: bool
     slots: list[Tensors]
     answers: list[Tensors]
+    looked_into: bool = False
+    """Whether we look, while it runs, which slots have been begun."""
 
 
 class Run(Generic[S]):
@@ -86,18 +88,18 @@ class Run(Generic[S]):
     def _room(self) -> Room:
         """Bytes of inputs and of outputs of the largest block there can be."""
         blocks = [(shape, 1) for shape in self._problem.checks(self._target.name)]
-        blocks += [(shape, self.plan.launches(shape, 0.0)) for shape in self.shapes]
+        blocks += [(shape, self._launches(shape, 0.0)) for shape in self.shapes]
         return (
             max(placement(shape.inputs, launches)[1] for shape, launches in blocks),
             max(placement(shape.outputs, launches)[1] for shape, launches in blocks),
         )
 
-    def _block(self, shape: S, *, timed: bool, launches: int = 1) -> Block[S]:
+    def _block(self, shape: S, *, timed: bool, launches: int = 1, looked_into: bool = False) -> Block[S]:
         """Draw a block's inputs, which depend on the seed and on how many blocks there were, and compute its answers."""
         self._serial += 1
         rng = np.random.default_rng([self._seed, self._serial])
         slots = [self._problem.inputs(shape, rng, self._target.name) for _ in range(launches)]
-        return Block(shape, timed, slots, [self._problem.reference(shape, slot) for slot in slots])
+        return Block(shape, timed, slots, [self._problem.reference(shape, slot) for slot in slots], looked_into)
 
     def _turn(self, entrant: Entrant, block: Block[S]) -> None:
         """Run, check and time one block of one entrant. Raises Ended."""
@@ -106,7 +108,7 @@ class Run(Generic[S]):
         wall_s, look_after_s = self.plan.first_s, None
         if block.timed and (known := self.plain.seconds.get(key)):
             wall_s = 1.0 + SLOWEST * float(np.median(known))
-        if len(block.slots) >= SEVERAL and (own := entrant.seconds.get(key)):
+        if block.looked_into and len(block.slots) >= SEVERAL and (own := entrant.seconds.get(key)):
             look_after_s = self._order.uniform(*LOOK_WHEN) * float(np.median(own))
         timed = entrant.program.time(
             block.slots, block.shape.inputs, block.shape.outputs, wall_s=wall_s, rng=self._order,
@@ -149,21 +151,18 @@ class Run(Generic[S]):
                 entrant.end(ended)
 
     def logs(self, entrant: Entrant) -> dict[str, Doubles]:
-        """Natural logarithms of plain time over the entrant's time by shape and life, the protocol's cost taken off.
-
-        A life's value is the median over its blocks of the ratio within the block. Single blocks are kept at or above the floor, so
-        that one lucky subtraction can't become an enormous logarithm.
-        """
-        found = {}
-        for shape in self.shapes:
-            own, plain = (self.launch_seconds(e, shape) for e in (entrant, self.plain))
-            found[shape.key] = np.median(np.log(plain / own).reshape(-1, self.plan.life), axis=1)
-        return found
+        """Natural logarithms of plain time over the entrant's time, by shape and life."""
+        times = [{s.key: self.launch_seconds(e, s) for s in self.shapes} for e in (self.plain, entrant)]
+        return {key: np.log(plain / times[1][key]) for key, plain in times[0].items()}
 
     def launch_seconds(self, entrant: Entrant, shape: S) -> Doubles:
-        """Seconds of a launch by block, protocol off, at or above the floor."""
-        blocks = (np.array(entrant.seconds[shape.key]) - self.protocol(shape)) / self.launches[shape.key]
-        return np.maximum(blocks, self.roofline.floor(shape))
+        """Seconds of a launch by life: in its best block, the protocol's cost taken off.
+
+        The best, as `timeit` gives the best of its repeats: what else the machine does makes a block longer and never shorter, and so
+        does our looking into one. At or above the floor, so that one lucky subtraction can't become an enormous ratio.
+        """
+        best = np.array(entrant.seconds[shape.key]).reshape(-1, self.plan.life).min(axis=1)
+        return np.maximum((best - self.protocol(shape)) / self.launches[shape.key], self.roofline.floor(shape))
 
     def protocol_seconds(self, shape: S) -> Doubles:
         """What the protocol cost by block: the time of the plain program's block that its own clock didn't see. It is ours, so its
@@ -247,10 +246,12 @@ class Run(Generic[S]):
         self.roofline.measure(largest)
         since = time.monotonic()
         while True:
-            for _ in range(self.plan.life):
+            looked_into = {shape.key: self._order.randrange(self.plan.life) for shape in self.shapes}
+            for number in range(self.plan.life):
                 for shape in self.shapes:
                     bench.progress(f"{shape.key}, block {self.rounds + 1} of at most {self.plan.most}")
-                    if not play(self._block(shape, timed=True, launches=self.launches[shape.key])):
+                    look, launches = looked_into[shape.key] == number, self.launches[shape.key]
+                    if not play(self._block(shape, timed=True, launches=launches, looked_into=look)):
                         return
                 self.rounds += 1
             if self._enough(theirs, since):
@@ -286,10 +287,14 @@ class Run(Generic[S]):
             if not play(self._block(shape, timed=False)):
                 return False
             for launches in PILOTS:
-                if launches <= self.plan.launches(shape, self._pilot[shape.key]):
+                if launches <= self._launches(shape, self._pilot[shape.key]):
                     play(self._block(shape, timed=False, launches=launches), [self.plain])
-            self.launches[shape.key] = self.plan.launches(shape, self._pilot[shape.key])
+            self.launches[shape.key] = self._launches(shape, self._pilot[shape.key])
         return True
+
+    def _launches(self, shape: S, plain_s: float) -> int:
+        """See `Plan.launches`."""
+        return self.plan.launches(shape, plain_s, self._target.block_bytes)
 
     def _page_faults(self) -> dict[int, float]:
         """Pages that each running program has touched so far, by its sandbox."""

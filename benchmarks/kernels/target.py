@@ -70,8 +70,8 @@ class Outputs(Protocol):
         """The same words as `glance(start)`, of what `read` copied."""
         ...
 
-    def started(self) -> list[bool]:
-        """For each slot, whether one element in the middle of its last tensor is no longer poison.
+    def started(self, slots: Sequence[int]) -> list[bool]:
+        """For each of these slots, in rising order, whether one element in the middle of its last tensor is no longer poison.
 
         Read from the last slot to the first: where slots are worked on in order, none is then seen begun after one that isn't.
         """
@@ -93,6 +93,10 @@ class Target(Protocol):
 
     lasting: bool
     """Whether a program keeps its memory from block to block. Where memory is scarce (a GPU) it gets new memory each time."""
+
+    block_bytes: int
+    """Most bytes of inputs and outputs of a block of several launches: much more than the caches hold, and so much
+    that moving them takes longer than the protocol does."""
 
     def inputs(self, size: int) -> Inputs:
         """Memory of that many bytes."""

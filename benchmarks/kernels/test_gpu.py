@@ -22,6 +22,7 @@ from benchmarks.kernels.task import KernelTask, score_of
 from benchmarks.kernels.trimul.inputs import TriMulShape
 from benchmarks.registry import task as find
 from benchmarks.task import Bench, Candidate, Score, Split, Verdict
+from sandboxes import images
 from sandboxes.base import SandboxFactory
 
 HERE = Path(__file__).parent
@@ -29,7 +30,17 @@ TASKS = sorted(path.parent.name for path in HERE.glob("*/score.py"))
 CHEATS = {path.stem: path for path in sorted((HERE / "cheats" / "cuda").glob("*.py"))}
 PLAN = Plan(least=6, most=24, seconds=15.0, life=2)
 """Ten tasks, five programs each: about half a minute a task, most of it loading and compiling."""
-BAD = {Verdict.WRONG, Verdict.REWARD_HACK, Verdict.CRASH, Verdict.INVALID, Verdict.TIMEOUT}
+EXPECTED = {
+    "changed_input": {Verdict.INVALID},
+    "device_assert": {Verdict.CRASH},
+    "endless_kernel": {Verdict.REWARD_HACK},
+    "graph_replay": {Verdict.WRONG, Verdict.CRASH},
+    "hung_device": {Verdict.TIMEOUT},
+    "out_of_bounds": {Verdict.CRASH},
+    "patched_event": {Verdict.REWARD_HACK},
+    "side_stream": {Verdict.REWARD_HACK, Verdict.WRONG},
+}
+"""The verdicts of cheats that fail otherwise than by a wrong answer."""
 
 pytestmark = [pytest.mark.gpu, pytest.mark.sandbox]
 
@@ -40,21 +51,25 @@ def on_gpu(name: str) -> KernelTask[TriMulShape]:
     return found.on("cuda")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def built(sandboxes: SandboxFactory) -> None:
+    """The image, which nothing else builds; `ratchet images build kernels-cuda --host` takes this machine's own torch instead."""
+    images.build(sandboxes, "kernels-cuda", print)
+
+
 @pytest.fixture(scope="module")
 def board(pytestconfig: pytest.Config) -> Iterator[list[tuple[str, str, Score]]]:
     """Rows of task, program and score; printed as a table when all tests have run."""
     rows: list[tuple[str, str, Score]] = []
     yield rows
-    table = Table(
-        "task", "program", "verdict", "x over plain", "95 %", "time µs", "floor µs", "blocks", title="kernels"
-    )
+    table = Table("task", "program", "verdict", "x over plain", "95 %", "time µs", "floor µs", "lives", title="kernels")
     for task, name, score in sorted(rows, key=lambda row: (row[0], -(row[2].value or 0.0))):
         seen = score.secondary
         table.add_row(
             task, name, score.verdict.value,
             f"{score.value:.3f}" if score.value else score.reason[:60],
             "{:.3f} to {:.3f}".format(*score.interval) if score.interval else "",
-            f"{seen['time_us']:.1f}" if seen else "", f"{seen['floor_us']:.1f}" if seen else "", str(len(score.units)),
+            f"{seen['time_us']:.1f}" if seen else "", f"{seen['floor_us']:.1f}" if seen else "", str(len({key.rsplit("/", 1)[1] for key in score.units})),
         )  # fmt: skip
     manager = pytestconfig.pluginmanager.getplugin("capturemanager")
     with manager.global_and_fixture_disabled():
@@ -103,7 +118,7 @@ def verdicts(sandboxes: SandboxFactory) -> dict[str, Score]:
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_cheat_on_the_device_scores_nothing(name: str, verdicts: dict[str, Score]) -> None:
     assert verdicts[name].value is None
-    assert verdicts[name].verdict in BAD, verdicts[name].reason
+    assert verdicts[name].verdict in EXPECTED.get(name, {Verdict.WRONG}), verdicts[name].reason
 
 
 def test_the_device_is_usable_after_them(verdicts: dict[str, Score]) -> None:

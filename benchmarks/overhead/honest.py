@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.kernels import protocol
+from benchmarks.kernels import draws, protocol
 from benchmarks.kernels.environment import ENVIRONMENT
-from benchmarks.kernels.problem import Case, Problem, Tensors, Tolerance
+from benchmarks.kernels.problem import Case, Device, Problem, Tensors, Tolerance
 from benchmarks.kernels.protocol import TensorSpec
 from benchmarks.kernels.task import KernelTask
 from benchmarks.task import Split
@@ -76,13 +76,13 @@ class Product(Problem[Square]):
     narrowest = "float32"
     tolerances = TOLERANCES
 
-    def __init__(self, *timed: Square) -> None:
-        self.checked = {"cpu": (Square(17),)}
-        self.timed = {"cpu": dict.fromkeys(Split, timed)}
+    def __init__(self, *timed: Square, device: Device = "cpu") -> None:
+        self.checked = {device: (Square(17),)}
+        self.timed = {device: dict.fromkeys(Split, timed)}
 
     def draw(self, shape: Square, generator: torch.Generator) -> Tensors:
         """See `Problem.draw`."""
-        return {s.name: torch.randn(s.shape, generator=generator) for s in shape.inputs}
+        return {s.name: draws.normal(generator, s.shape) for s in shape.inputs}
 
     def exact(self, shape: Square, given: Tensors) -> Tensors:
         """See `Problem.exact`."""
@@ -97,13 +97,13 @@ class Softmax(Problem[Rows]):
     narrowest = "float32"
     tolerances = TOLERANCES
 
-    def __init__(self, *timed: Rows) -> None:
-        self.checked = {"cpu": (Rows(3),)}
-        self.timed = {"cpu": dict.fromkeys(Split, timed)}
+    def __init__(self, *timed: Rows, device: Device = "cpu") -> None:
+        self.checked = {device: (Rows(3),)}
+        self.timed = {device: dict.fromkeys(Split, timed)}
 
     def draw(self, shape: Rows, generator: torch.Generator) -> Tensors:
         """See `Problem.draw`."""
-        return {"x": torch.randn(shape.rows, 1024, generator=generator)}
+        return {"x": draws.normal(generator, (shape.rows, 1024))}
 
     def exact(self, shape: Rows, given: Tensors) -> Tensors:
         """See `Problem.exact`."""
@@ -121,7 +121,7 @@ class OneKernel(KernelTask[Square]):
 
 
 IN_ONE_PROCESS = """
-import json, mmap, statistics, sys, timeit, torch, guest, protocol
+import json, mmap, sys, timeit, torch, guest, protocol
 source, line, blocks = json.load(sys.stdin)
 space = {}
 exec(source, space)
@@ -151,23 +151,61 @@ for _ in range(blocks + 2):
     write()
     fresh.append(timeit.timeit(through, number=1) / launches)
 hot = [timeit.timeit(lambda: space["kernel"](*slots[0][0], *slots[0][1]), number=launches) / launches for _ in range(blocks)]
-print(json.dumps([statistics.median(fresh[2:]), statistics.median(hot)]))
+print(json.dumps([min(fresh[2:]), min(hot)]))
 """
-"""Times a kernel with `timeit` where it runs: once on each of as many inputs as a block has, written anew for each block like the
+"""Times a kernel with `timeit` where it runs, best of so many blocks (`timeit` gives the best too): once on each of as many inputs as a block has, written anew for each block like the
 evaluator's, in its order and at its addresses (so that the caches hold the same), and over and over on one set of tensors that is
 in the caches."""
 
+
+ON_A_GPU = """
+import json, sys, torch, protocol
+from triton.testing import do_bench
+source, line, blocks = json.load(sys.stdin)
+space = {}
+exec(source, space)
+run = protocol.decode_run(line.encode())
+def tensors(specs):
+    return [[torch.empty(s.shape, dtype=getattr(torch, s.dtype), device="cuda") for s in specs] for _ in range(run.slots)]
+slots = list(zip(tensors(run.inputs), tensors(run.outputs)))
+cache = torch.empty(4 * torch.cuda.get_device_properties(0).L2_cache_size, dtype=torch.uint8, device="cuda")
+def through():
+    for given, taken in slots:
+        space["kernel"](*given, *taken)
+fresh = []
+for _ in range(blocks + 2):
+    for given, taken in slots:
+        for tensor in given:
+            tensor.normal_()
+        for tensor in taken:
+            tensor.fill_(float("nan"))
+    cache.zero_()
+    torch.cuda.synchronize()
+    begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begun.record()
+    through()
+    ended.record()
+    torch.cuda.synchronize()
+    fresh.append(begun.elapsed_time(ended) / 1e3 / run.slots)
+hot = do_bench(lambda: space["kernel"](*slots[0][0], *slots[0][1]), return_mode="median") / 1e3
+print(json.dumps([min(fresh[2:]), hot]))
+"""
+"""The same between two CUDA events around each block, and by `triton.testing.do_bench`, which empties the cache before each launch."""
 
 ON_PATH = os.pathsep.join((str(Path(protocol.__file__).parent), str(GUEST)))
 """Where the guest's own code lies, which makes addresses and tensors there as it does in a sandbox."""
 
 
-def in_one_process(source: str, run: protocol.Run, blocks: int) -> tuple[float, float]:
-    """Seconds of a launch in that program under the same settings of threads and heap: on fresh inputs, and on hot ones."""
+def in_one_process(source: str, run: protocol.Run, blocks: int, device: Device) -> tuple[float, float]:
+    """Seconds of a launch in a process of its own under the same settings of threads and heap, best of some blocks.
+
+    On a CPU by `timeit`, on fresh inputs and on hot ones; on a GPU by events on fresh inputs, and by `do_bench`.
+    """
+    program = IN_ONE_PROCESS if device == "cpu" else ON_A_GPU
     request = json.dumps([source, protocol.encode_run(run).decode(), blocks])
     settings = os.environ | ENVIRONMENT | {"PYTHONPATH": ON_PATH}
     done = subprocess.run(
-        [sys.executable, "-c", IN_ONE_PROCESS], input=request, capture_output=True, text=True, check=True, env=settings
+        [sys.executable, "-c", program], input=request, capture_output=True, text=True, check=True, env=settings
     )
     fresh, hot = json.loads(done.stdout)
     return fresh, hot

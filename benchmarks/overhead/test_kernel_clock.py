@@ -1,7 +1,7 @@
 """The kernel clock measured: does it agree with `timeit`, how well does it repeat itself, and what does it cost?
 
 `pytest benchmarks/overhead/test_kernel_clock.py --benchmark-only` on an otherwise idle machine; each test leaves its numbers
-in `results/published/kernels-cpu/`.
+in `results/published/kernels-cpu/`, and in `kernels-cuda/` what was measured on a GPU (`-m gpu`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from benchmarks.kernels import idle, protocol, rounds
 from benchmarks.kernels.clock import Program
 from benchmarks.kernels.lending import NO_ROOM
 from benchmarks.kernels.plan import Plan
+from benchmarks.kernels.problem import Device
 from benchmarks.kernels.rounds import Run
 from benchmarks.kernels.task import KernelTask, score_of
 from benchmarks.kernels.trimul.score import TASK as TRIMUL
@@ -39,20 +40,22 @@ from results.store import write_atomically
 from sandboxes.base import SandboxFactory
 
 pytestmark = pytest.mark.timeout(1800)  # Six full runs of trimul take longer than a test may.
-PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published" / "kernels-cpu"
+PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 PRODUCTS = (96, 192, 384, 768, 1280)
 ROWS = (16, 128, 1024, 4096)
-PAIRS = 32
-AGREE = Plan(least=PAIRS, most=PAIRS, seconds=3600.0, life=1)
-"""Each life in a sandbox, and its one timed block of a shape, has a process of `timeit` right before it."""
+PRODUCTS_ON_A_GPU = (512, 1024, 2048, 4096, 8192)
+ROWS_ON_A_GPU = (8192, 65536, 524288)
+PAIRS = 24
+AGREE = Plan(least=2 * PAIRS, most=2 * PAIRS, seconds=3600.0, life=2)
+"""Each life in a sandbox, with its two timed blocks of a shape, has a process of `timeit` right before the first, with as many."""
 REPEAT = Plan(least=12, most=12, seconds=60.0, life=2)
 TIMES = 10
 
 
-def publish(name: str, what: str, numbers: dict[str, Any]) -> None:
+def publish(name: str, what: str, numbers: dict[str, Any], device: Device = "cpu") -> None:
     """Write numbers with where they came from."""
     text = json.dumps({"what": what, "provenance": provenance().model_dump(mode="json"), **numbers}, indent=1)
-    write_atomically(PUBLISHED / f"{name}.json", text.encode())
+    write_atomically(PUBLISHED / f"kernels-{device}" / f"{name}.json", text.encode())
 
 
 def scored(task: KernelTask[Any], run: Run[Any], bench: Bench) -> Score:
@@ -66,7 +69,7 @@ def scored(task: KernelTask[Any], run: Run[Any], bench: Bench) -> Score:
 def compared(task: KernelTask[Any], source: str, sandboxes: SandboxFactory) -> list[dict[str, Any]]:
     """For each shape: microseconds by the evaluator and by `timeit`, in turn, so that what drifts drifts for both.
 
-    A value is one block of one process. Processes of one program differ by a tenth, so it takes many to compare two clocks.
+    A value is the best block of one process. Processes of one program differ by a tenth, so it takes many to compare two clocks.
     """
     run = Run(task.problem, Split.REPORT, AGREE, 0, task.target)
     shapes = {shape.key: shape for shape in run.shapes}
@@ -75,16 +78,17 @@ def compared(task: KernelTask[Any], source: str, sandboxes: SandboxFactory) -> l
     def timeit_first(said: str) -> None:
         # What is said before each timed block begins with the name of its shape; all programs are frozen then.
         key = said.split(",")[0]
-        block = protocol.Run(1, run.launches[key], shapes[key].inputs, shapes[key].outputs, NO_ROOM)
-        theirs[key].append(in_one_process(source, block, AGREE.life))
+        if run.rounds % AGREE.life == 0:
+            block = protocol.Run(1, run.launches[key], shapes[key].inputs, shapes[key].outputs, NO_ROOM)
+            theirs[key].append(in_one_process(source, block, AGREE.life, task.device))
 
     score = scored(task, run, Bench(sandboxes, progress=timeit_first))
     rows = []
     for key, launches in run.launches.items():
         protocol_us = score.secondary[f"{key}/protocol_us"]
         # The candidate is the plain program, so a life gives two values.
-        blocks = [score.raw[f"{key}/{name}"] for name in ("block_us", "plain_block_us")]
-        ours = (np.array(blocks) - protocol_us) / launches
+        blocks = np.array([score.raw[f"{key}/{name}"] for name in ("block_us", "plain_block_us")])
+        ours = (blocks.reshape(2, PAIRS, AGREE.life).min(axis=2) - protocol_us) / launches
         fresh, hot = 1e6 * np.array(theirs[key]).T
         pairs = np.log(ours / fresh).mean(axis=0)
         low, high = bootstrap((pairs,), np.median, method="percentile", rng=0).confidence_interval
@@ -100,21 +104,31 @@ def compared(task: KernelTask[Any], source: str, sandboxes: SandboxFactory) -> l
     return rows
 
 
-FAMILIES: dict[str, tuple[Any, str]] = {
-    "product": (Product(*map(Square, PRODUCTS)), PRODUCT),
-    "softmax": (Softmax(*map(Rows, ROWS)), SOFTMAX),
+FAMILIES: dict[tuple[str, Device], tuple[Any, str]] = {
+    ("product", "cpu"): (Product(*map(Square, PRODUCTS)), PRODUCT),
+    ("softmax", "cpu"): (Softmax(*map(Rows, ROWS)), SOFTMAX),
+    ("product", "cuda"): (Product(*map(Square, PRODUCTS_ON_A_GPU), device="cuda"), PRODUCT),
+    ("softmax", "cuda"): (Softmax(*map(Rows, ROWS_ON_A_GPU), device="cuda"), SOFTMAX),
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_agreement_with_timeit(benchmark: BenchmarkFixture, sandboxes: SandboxFactory, family: str) -> None:
-    problem, source = FAMILIES[family]
-    rows = benchmark.pedantic(compared, (OneKernel(problem), source, sandboxes), rounds=1)  # type: ignore[no-untyped-call]
+@pytest.mark.parametrize(
+    ("family", "device"),
+    [pytest.param(*key, marks=[pytest.mark.gpu] if "cuda" in key else [], id="-".join(key)) for key in FAMILIES],
+)
+def test_agreement_with_a_clock_in_the_same_process(
+    benchmark: BenchmarkFixture, sandboxes: SandboxFactory, family: str, device: Device
+) -> None:
+    """On a CPU `timeit`; on a GPU a pair of events, with `do_bench` beside it (in place of `timeit` on hot inputs)."""
+    problem, source = FAMILIES[family, device]
+    task = OneKernel(problem).on(device)
+    rows = benchmark.pedantic(compared, (task, source, sandboxes), rounds=1)  # type: ignore[no-untyped-call]
     benchmark.extra_info["rows"] = rows
     what = (
-        f"evaluator against timeit: {PAIRS} pairs of a life in a sandbox and a process of timeit right before its block"
+        f"evaluator against {'timeit' if device == 'cpu' else 'CUDA events, and do_bench as hot'}: {PAIRS} pairs of a life in a sandbox "
+        f"and a process of its own right before, each the best of {AGREE.life} blocks"
     )
-    publish(f"agreement-{family}", what, {"rows": rows})
+    publish(f"agreement-{family}", what, {"rows": rows}, device)
     for row in rows:
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items() if not isinstance(v, list)})
 

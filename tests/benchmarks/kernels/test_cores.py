@@ -156,3 +156,14 @@ def test_a_process_that_has_ended_is_left_out():
     placement.started()
     placement.release()
     assert sorted(os.sched_getaffinity(0)) == CORES
+
+
+def test_our_own_thread_is_scheduled_as_before():
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    try:
+        placement = cores.Placement(None, 2)
+        placement.bind([])
+        placement.release()
+        assert os.sched_getscheduler(0) == os.SCHED_BATCH
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

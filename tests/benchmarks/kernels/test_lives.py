@@ -10,7 +10,7 @@ from benchmarks.kernels.plan import QUICK, Plan
 from benchmarks.task import Candidate, Split, Verdict
 from tests.benchmarks.kernels.tiny import SEED, SquareTask, Vector, scores
 
-PLAN = replace(QUICK, block_bytes=1)
+PLAN = replace(QUICK, most_launches=1)
 """One launch a block, so that calls can be counted: at most eight in a life, with checks and warm-ups, of which one is timed."""
 FORGETFUL = """
 calls = []

@@ -95,7 +95,7 @@ def test_outputs_start_as_poison_in_every_dtype(dtype):
             got = slot["out"]
             assert str(got.dtype) == f"torch.{dtype}"
             assert got.isnan().all() if got.is_floating_point() else (got == torch.iinfo(got.dtype).min).all()
-        assert memory.started() == [False, False]
+        assert memory.started([0, 1]) == [False, False]
 
 
 def test_what_a_candidate_wrote_before_its_time_is_poisoned_again():
@@ -139,7 +139,9 @@ def test_slots_that_were_begun_can_be_told_from_those_that_were_not():
     with outputs((spec,), 3) as memory:
         offsets, _ = placement((spec,), 3)
         os.pwrite(memory.handle, bytes(spec.bytes), offsets[1]["out"])
-        assert memory.started() == [False, True, False]
+        assert memory.started([0, 1, 2]) == [False, True, False]
+        assert memory.started([1]) == [True]
+        assert memory.started([0, 2]) == [False, False]
 
 
 def test_a_block_finds_nothing_of_the_last_one_in_its_outputs():
@@ -149,7 +151,7 @@ def test_a_block_finds_nothing_of_the_last_one_in_its_outputs():
         memory.lay_out(specs, slots)
         os.pwrite(memory.handle, bytes(memory.size), 0)
         memory.poison()
-        assert memory.started() == [False] * slots
+        assert memory.started(range(slots)) == [False] * slots
         memory.read()
         for slot in memory.slots():
             got = slot["out"]

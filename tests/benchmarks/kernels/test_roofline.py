@@ -81,8 +81,9 @@ def test_no_interval_without_finite_values(bad):
 
 @pytest.mark.parametrize(("plain_s", "launches"), [(1.0, 1), (0.001, 20), (1e-5, 256), (-1.0, 256)])
 def test_short_launches_are_timed_by_the_block(plain_s, launches):
-    assert FULL.launches(Vector(1000), plain_s) == launches
+    assert FULL.launches(Vector(1000), plain_s, 256 * MIB) == launches
 
 
 def test_a_block_does_not_outgrow_memory():
-    assert FULL.launches(Vector(10 * MIB), 1e-5) == 2
+    assert FULL.launches(Vector(10 * MIB), 1e-5, 256 * MIB) == 2
+    assert FULL.launches(Vector(10 * MIB), 1e-5, 1) == 1

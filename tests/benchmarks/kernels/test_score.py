@@ -25,11 +25,11 @@ class NoSandboxes:
         raise AssertionError("arithmetic needs no sandbox")
 
 
-def scored(candidate_s, plain_s=0.022, protocol_s=0.002, claimed_s=None, looks=()):
+def scored(candidate_s, plain_s=0.022, protocol_s=0.002, claimed_s=None, looks=(), plan=QUICK):
     """The score of a program with blocks of these seconds: all of one length, or a list."""
     times = candidate_s if isinstance(candidate_s, list) else [candidate_s] * 3
     blocks = len(times)
-    run = Run(Square(*SHAPES), Split.SEARCH, QUICK, 1, Host())
+    run = Run(Square(*SHAPES), Split.SEARCH, plan, 1, Host())
     entrant = Entrant(Candidate(source="import ctypes\n"))
     for shape in SHAPES:
         run.launches[shape.key] = 1
@@ -57,6 +57,16 @@ def test_units_are_log_ratios_by_life_and_raw_times_are_kept():
     assert all(unit == pytest.approx(math.log(2)) for unit in score.units.values())
     assert score.raw[f"{SHAPES[0].key}/block_us"] == pytest.approx([12_000] * 3)
     assert score.raw[f"{SHAPES[0].key}/protocol_us"] == pytest.approx([2_000] * 3)
+
+
+def test_a_life_is_worth_its_best_block():
+    two_a_life = Plan(least=4, most=4, seconds=1.0, life=2)
+    score = scored([0.012, 0.05, 0.022, 0.012, 0.03, 0.012], plan=two_a_life)
+    assert score.value == pytest.approx(2.0)
+    assert {key.rsplit("/")[1] for key in score.units} == {"life0", "life1", "life2"}
+    assert list(score.units.values()) == pytest.approx([math.log(2)] * 6)
+    assert score.secondary["time_us"] == pytest.approx(10_000)
+    assert len(score.raw[f"{SHAPES[0].key}/block_us"]) == 6
 
 
 def test_advice_stands_in_the_score_and_decides_nothing():

@@ -4,8 +4,11 @@ import ctypes
 
 import torch
 
-runtime = ctypes.CDLL("libcudart.so.12", mode=ctypes.RTLD_GLOBAL) if torch.version.cuda else None
-runtime.cudaDeviceSetLimit(6, ctypes.c_size_t(32 * 1024 * 1024))
+PERSISTING_L2_CACHE_SIZE = 6
+torch.empty(1, device="cuda")  # Makes a context, which the limit is set in.
+driver = ctypes.CDLL("libcuda.so.1")
+if driver.cuCtxSetLimit(PERSISTING_L2_CACHE_SIZE, ctypes.c_size_t(32 * 1024 * 1024)):
+    raise RuntimeError("no cache may be set aside")
 written = set()
 
 

@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 
 EPSILON = 1e-5
+PAIRS, PART = 128, 64
 NAMES = ("left", "left_gate", "right", "right_gate", "out_gate")
 
 
@@ -28,19 +29,24 @@ def normed(x, row, start, channels, inside, mean, spread, scale, shift, DEEP: tl
 
 
 @triton.jit
-def columns(weights, which: tl.constexpr, start, channels, HIDDEN: tl.constexpr, DEEP: tl.constexpr):
-    """Channels from `start` on of one of the five projections, transposed: [DEEP, HIDDEN]."""
+def columns(weights, first, start, channels, PART: tl.constexpr, DEEP: tl.constexpr):
+    """Channels from `start` on of PART rows, from `first` on, of the five projections, transposed: [DEEP, PART]."""
     channel = start + tl.arange(0, DEEP)
-    hidden = which * HIDDEN + tl.arange(0, HIDDEN)
+    hidden = first + tl.arange(0, PART)
     return tl.load(weights + hidden[None, :] * channels + channel[:, None], mask=channel[:, None] < channels, other=0.0)
 
 
 @triton.jit
 def project(
     x, mask, scale, shift, weights, left, right, gates, pairs, square, channels, epsilon,
-    PAIRS: tl.constexpr, DEEP: tl.constexpr, HIDDEN: tl.constexpr, ONCE: tl.constexpr,
+    PAIRS: tl.constexpr, DEEP: tl.constexpr, HIDDEN: tl.constexpr, PART: tl.constexpr, ONCE: tl.constexpr,
 ):  # fmt: skip
-    """One block of pairs (i, j) a program. With ONCE all channels are one chunk, which then stays in registers."""
+    """One block of pairs (i, j) a program, PART of the hidden channels at a time. With ONCE all of x's channels are one chunk, which is
+    then normalised once.
+
+    Every program reads all five weights from L2, so the more pairs it has the better; two sums of all hidden channels at once would
+    not fit the registers then.
+    """
     row = tl.program_id(0).to(tl.int64) * PAIRS + tl.arange(0, PAIRS)
     inside = row < pairs
     # Mean and variance in one pass: chunks are merged by their means (Chan et al. 1979), so nothing cancels.
@@ -58,25 +64,29 @@ def project(
         mean += apart * (count / (start + count))
     spread = tl.sqrt(squares / channels + epsilon)
     seen = tl.load(mask + row, mask=inside, other=0.0)
-    hidden = tl.arange(0, HIDDEN)
-    # Planes: all pairs of one batch entry and channel lie together.
-    place = (row // square * HIDDEN * square + row % square)[:, None] + (hidden * square.to(tl.int64))[None, :]
+    # Planes: all pairs of one batch entry and channel lie together. They have less than 2**31 elements (see `kernel`).
+    place = (row // square * HIDDEN * square + row % square).to(tl.int32)
     first = normed(x, row, 0, channels, inside, mean, spread, scale, shift, DEEP)
-    for side in tl.static_range(2):
-        value = tl.zeros((PAIRS, HIDDEN), tl.float32)
-        gate = tl.zeros((PAIRS, HIDDEN), tl.float32)
+    for part in tl.static_range(HIDDEN // PART):
+        hidden = part * PART + tl.arange(0, PART)
+        for side in tl.static_range(2):
+            value = tl.zeros((PAIRS, PART), tl.float32)
+            gate = tl.zeros((PAIRS, PART), tl.float32)
+            for start in range(0, channels, DEEP):
+                chunk = first if ONCE else normed(x, row, start, channels, inside, mean, spread, scale, shift, DEEP)
+                at = 2 * side * HIDDEN + part * PART
+                value = tl.dot(chunk, columns(weights, at, start, channels, PART, DEEP), value)
+                gate = tl.dot(chunk, columns(weights, at + HIDDEN, start, channels, PART, DEEP), gate)
+            answer = (value * tl.sigmoid(gate) * seen[:, None]).to(tl.bfloat16)
+            to = (left if side == 0 else right) + place[:, None] + (hidden * square)[None, :]
+            tl.store(to, answer, mask=inside[:, None])
+        gate = tl.zeros((PAIRS, PART), tl.float32)
         for start in range(0, channels, DEEP):
             chunk = first if ONCE else normed(x, row, start, channels, inside, mean, spread, scale, shift, DEEP)
-            value = tl.dot(chunk, columns(weights, 2 * side, start, channels, HIDDEN, DEEP), value)
-            gate = tl.dot(chunk, columns(weights, 2 * side + 1, start, channels, HIDDEN, DEEP), gate)
-        answer = (value * tl.sigmoid(gate) * seen[:, None]).to(tl.bfloat16)
-        tl.store((left if side == 0 else right) + place, answer, mask=inside[:, None])
-    gate = tl.zeros((PAIRS, HIDDEN), tl.float32)
-    for start in range(0, channels, DEEP):
-        chunk = first if ONCE else normed(x, row, start, channels, inside, mean, spread, scale, shift, DEEP)
-        gate = tl.dot(chunk, columns(weights, 4, start, channels, HIDDEN, DEEP), gate)
-    at = row[:, None] * HIDDEN + hidden[None, :]
-    tl.store(gates + at, tl.sigmoid(gate).to(tl.bfloat16), mask=inside[:, None])
+            gate = tl.dot(chunk, columns(weights, 4 * HIDDEN + part * PART, start, channels, PART, DEEP), gate)
+        tl.store(
+            gates + row[:, None] * HIDDEN + hidden[None, :], tl.sigmoid(gate).to(tl.bfloat16), mask=inside[:, None]
+        )
 
 
 @triton.jit
@@ -129,9 +139,11 @@ def kernel(x, mask, weights, out):
     left, right, planes = torch.empty((3, batch * hidden, square), dtype=torch.bfloat16, device=x.device)
     gates = torch.empty((pairs, hidden), dtype=torch.bfloat16, device=x.device)
     once = channels == 128
-    project[(triton.cdiv(pairs, 64),)](
+    if left.numel() >= 2**31:
+        raise ValueError("planes of more than 2**31 elements")
+    project[(triton.cdiv(pairs, PAIRS),)](
         x, mask, weights["norm_weight"], weights["norm_bias"], stacked, left, right, gates, pairs, square, channels, EPSILON,
-        PAIRS=64, DEEP=128 if once else 64, HIDDEN=hidden, ONCE=once, num_warps=4, num_stages=2,
+        PAIRS=PAIRS, DEEP=128 if once else 64, HIDDEN=hidden, PART=PART, ONCE=once, num_warps=8, num_stages=2,
     )  # fmt: skip
     tile = (128, 256) if n >= 512 else (128, 128) if n >= 128 else (32, 32)
     triangle[(triton.cdiv(n, tile[0]) * triton.cdiv(n, tile[1]), batch * hidden)](
