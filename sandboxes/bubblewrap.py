@@ -21,6 +21,7 @@ from typing import IO
 from sandboxes import cgroup, gpu, images, lease, masks, seccomp
 from sandboxes.base import MIB, ExecResult, Limits, Mount, SandboxDied, SandboxError, UserError
 from sandboxes.stream import ENVIRONMENT, StreamSandbox, Wire
+from sandboxes.tree import Tree
 
 UID = "65534"
 DROP = [
@@ -72,7 +73,7 @@ class BubblewrapSandbox(StreamSandbox):
             bounds |= {"RLIMIT_AS": self.limits.memory_bytes * 2, "RLIMIT_NPROC": self.limits.pids}
         return bounds
 
-    def command(self, tree: images.Tree, filter_fd: int) -> list[str]:
+    def command(self, tree: Tree, filter_fd: int) -> list[str]:
         """The `bwrap` command line: every namespace is new, the root is read-only, two bounded tmpfs are writable."""
         root = os.geteuid() == 0
         line = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
@@ -117,7 +118,7 @@ class BubblewrapSandbox(StreamSandbox):
             line += ["--setenv", name, value]
         return [*line, "--", *(DROP if root else []), *SUPERVISOR]
 
-    def _writable(self, tree: images.Tree) -> list[tuple[int, str, Path]]:
+    def _writable(self, tree: Tree) -> list[tuple[int, str, Path]]:
         """What a candidate may write to: bytes, place inside, and the empty folder of the image that it is mounted on."""
         scratch = self.limits.scratch_bytes
         return [
@@ -126,7 +127,7 @@ class BubblewrapSandbox(StreamSandbox):
             (64 * MIB, "/dev/shm", tree.root / "media"),
         ]
 
-    def _prepare(self, tree: images.Tree) -> list[str]:
+    def _prepare(self, tree: Tree) -> list[str]:
         """The command in front of bwrap's: join the control groups and, as root, mount the writable places."""
         joining = [str(path) for path in self._group.joining] if self._group is not None else []
         line = ["join", str(len(joining)), *joining]

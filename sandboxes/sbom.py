@@ -28,6 +28,7 @@ from packageurl import PackageURL
 
 from sandboxes import debian, host, images
 from sandboxes.base import SandboxFactory, UserError
+from sandboxes.tree import GUEST
 
 LICENSES = LicenseFactory()
 NAMES = re.compile(r"^License: *(\S.*)$", re.MULTILINE)
@@ -45,7 +46,7 @@ def document(factory: SandboxFactory, image: str, digest: str) -> str:
     parts = [
         *(_debian(package, copyrights.get(package.name, "")) for package in debian.installed(status)),
         *_distributions(images.site(image, print), images.lock_hashes(image)),
-        *_programs(images.GUEST),
+        *_programs(GUEST),
     ]
     return _written(image, digest, parts)
 

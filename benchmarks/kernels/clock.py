@@ -197,7 +197,7 @@ class Program:
                 raise Ended(Verdict.REWARD_HACK, "was at work on the device before it was asked")
             if self._target.name == "cpu":
                 block.callback(self._placement.release)
-                self._placement.bind(pid for pid in self._frozen or () if pid != self._channel.guest)
+                self._placement.bind((pid for pid in self._frozen or () if pid != self._channel.guest), inputs)
             state = {f"{name}.before": value for name, value in self._target.state().items()}
             start = rng.randrange(2**30)
             some = spread_out(len(slots))

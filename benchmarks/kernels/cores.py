@@ -12,7 +12,7 @@ import ctypes
 import functools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
@@ -73,10 +73,12 @@ def rouse(threads: int) -> None:
 
 
 class Placement:
-    """Where the threads of one program wake up: its main thread on one core, the next busiest on others, for one block at a time.
+    """Where the threads of one program run: its main thread on one core, the next busiest on others, for one block at a time.
 
-    The first wake-up of a block decides, since threads that share a core by then go on sharing it: the other core sleeps. The main
-    thread is let go as soon as it runs, so that threads which it starts may run anywhere; the others are when the block has ended.
+    Threads that once share a core go on sharing it, since the other core sleeps. It takes no more than a look of ours into the block to
+    bring that about, and the block is two to four times as long. So each stays on its core until the block has ended. A thread that is
+    started meanwhile would be bound like the one which starts it: where a program did so in the last block of the same kind, its main
+    thread is let go as soon as it runs.
     """
 
     def __init__(self, main: int | None, threads: int) -> None:
@@ -84,13 +86,16 @@ class Placement:
         self._cores = chosen(threads)
         self._ran: dict[int, int] = {}
         self._before: dict[int, set[int]] = {}
+        self._kind: Hashable = None
+        self._starts_threads: dict[Hashable, bool] = {}
+        self._last_started = 0
         self._ours: tuple[set[int], int, os.sched_param] | None = None
 
-    def bind(self, pids: Iterable[int]) -> None:
+    def bind(self, pids: Iterable[int], kind: Hashable) -> None:
         """Bind the frozen processes' threads that worked most since the last block, and this thread of ours to the last core, where
         it goes before whoever works there.
 
-        What may not be bound, or has ended, is left out.
+        `kind` says which blocks are alike. What may not be bound, or has ended, is left out.
         """
         ran = dict(_run_ns(pids))
         recent = {thread: spent - self._ran.get(thread, 0) for thread, spent in ran.items()}
@@ -106,6 +111,7 @@ class Placement:
         # A worker of the program still spins on that core when "done" comes, and we would wait for its slice to end.
         with suppress(PermissionError):
             os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+        self._kind, self._last_started = kind, _last_started()
 
     def _free(self, thread: int) -> None:
         """A thread that was started by one that was bound is bound too, without anybody's wish."""
@@ -120,11 +126,13 @@ class Placement:
             self._before[thread] = before
 
     def started(self) -> None:
-        """The main thread has been woken: let it go anywhere. It stays where it is until there is a reason to move."""
-        self._let_go(self._main)
+        """The main thread has been woken. Where it starts threads, or nobody knows yet, let it go anywhere."""
+        if self._starts_threads.get(self._kind, True):
+            self._let_go(self._main)
 
     def release(self) -> None:
-        """The block has ended: let the other threads go too, and this one."""
+        """The block has ended: let all threads go, and this one."""
+        self._starts_threads[self._kind] = _last_started() != self._last_started
         for thread in list(self._before):
             self._let_go(thread)
         if self._ours is not None:
@@ -137,6 +145,11 @@ class Placement:
         if thread in self._before:
             with suppress(OSError):
                 os.sched_setaffinity(thread, self._before[thread])
+
+
+def _last_started() -> int:
+    """The number of the thread or process that was started last, by anybody."""
+    return int(Path("/proc/loadavg").read_text().split()[-1])
 
 
 def _run_ns(pids: Iterable[int]) -> Iterator[tuple[int, int]]:

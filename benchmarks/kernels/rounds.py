@@ -162,7 +162,8 @@ class Run(Generic[S]):
         does our looking into one. At or above the floor, so that one lucky subtraction can't become an enormous ratio.
         """
         best = np.array(entrant.seconds[shape.key]).reshape(-1, self.plan.life).min(axis=1)
-        return np.maximum((best - self.protocol(shape)) / self.launches[shape.key], self.roofline.floor(shape))
+        launch: Doubles = (best - self.protocol(shape)) / self.launches[shape.key]
+        return launch.clip(min=self.roofline.floor(shape))
 
     def protocol_seconds(self, shape: S) -> Doubles:
         """What the protocol cost by block: the time of the plain program's block that its own clock didn't see. It is ours, so its

@@ -14,7 +14,8 @@ DISAGREE = 0.5
 """Share of our time by which a program's own clock may differ from ours before its story counts as another one."""
 ORDERLY = 0.2
 """Share of a block by which begun slots may lag behind or run ahead of the time, as a median over looks, beside the
-protocol's share, which is spent before the first slot and after the last."""
+protocol's share, which is spent before the first slot and after the last, and beside what the plain program's looks show: it makes
+its launches one after the other, so its lag is the machine's, which takes cores away in the middle of a block."""
 LOOKS = 4
 """Fewest looks that say anything about that."""
 TWICE = 2
@@ -53,12 +54,17 @@ def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
         said = f"launches were not made one after the other: later slots were begun first in {disordered} blocks"
         return Ended(Verdict.REWARD_HACK, said)
     if len(entrant.looks) >= LOOKS:
-        lead = float(np.median([look.begun - look.gone for look in entrant.looks]))
+        lead, machine = _lead(entrant), abs(_lead(run.plain))
         one_slot = max(1 / look.slots for look in entrant.looks)
-        if abs(lead) > ORDERLY + one_slot + _protocol_share(entrant, run):
+        if abs(lead) > ORDERLY + one_slot + _protocol_share(entrant, run) + machine:
             said = f"launches were not made one after the other: slots begun are {lead:+.0%} of a block from the time gone by"
             return Ended(Verdict.REWARD_HACK, said)
     return None
+
+
+def _lead(entrant: Entrant) -> float:
+    """By how much of a block the begun slots ran ahead of the time, as a median over looks; 0 without a look."""
+    return float(np.median([look.begun - look.gone for look in entrant.looks] or [0.0]))
 
 
 def middle_half(values: Doubles) -> float:

@@ -17,7 +17,7 @@ from benchmarks.kernels.problem import Case, Device, Problem, Tensors, Tolerance
 from benchmarks.kernels.protocol import TensorSpec
 from benchmarks.kernels.task import KernelTask
 from benchmarks.task import Split
-from sandboxes.images import GUEST
+from sandboxes.tree import GUEST
 
 PRODUCT = "import torch\n\n\ndef kernel(a, b, out):\n    torch.matmul(a, b, out=out)\n"
 SOFTMAX = "import torch\n\n\ndef kernel(x, out):\n    torch.softmax(x, -1, out=out)\n"

@@ -14,7 +14,7 @@ CHEATS = {path.stem: path.read_text() for path in sorted(FOLDER.glob("*.py"))}
 WRONG = {"one_in_fifty", "same_block"}
 HONEST_BUT_FOR_ITS_CLOCK = "own_guest"
 """It does all the work, so on a machine too noisy to accuse it of its made-up clock it may score what it is worth."""
-PLAN = Plan(least=10, most=10, seconds=60.0, life=2, first_s=15.0)
+PLAN = Plan(least=10, most=10, seconds=60.0, life=2, first_s=15.0, most_launches=128)
 """Lives enough to look into several blocks, one of each shape and life."""
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ def may_go_first():
 def test_the_main_thread_and_the_busiest_get_a_core_each_and_can_go_anywhere_afterwards(two_threads, may_go_first):
     threads = threads_of(two_threads)
     placement = cores.Placement(two_threads, 2)
-    placement.bind([two_threads])
+    placement.bind([two_threads], "shape")
     bound = {thread: core for thread, core in where(threads).items() if len(core) == 1}
     assert sorted(min(c) for c in bound.values()) == sorted(cores.chosen(2))[: len(bound)]
     assert bound[two_threads] == {cores.chosen(2)[0]}
@@ -109,7 +110,7 @@ def test_a_wish_of_the_program_s_own_is_kept(two_threads):
     os.sched_setaffinity(two_threads, wish)
     placement = cores.Placement(two_threads, 2)
     for _ in range(2):
-        placement.bind([two_threads])
+        placement.bind([two_threads], "shape")
         placement.started()
         placement.release()
         assert os.sched_getaffinity(two_threads) == wish
@@ -132,7 +133,7 @@ def test_a_thread_that_a_bound_one_started_is_not_bound_for_good():
         try:
             assert process.stdout.readline() == b"here\n"
             placement = cores.Placement(process.pid, 2)
-            placement.bind([process.pid])
+            placement.bind([process.pid], "shape")
             process.stdin.write(b"go\n")
             process.stdin.flush()
             assert process.stdout.readline() == b"started\n"
@@ -140,7 +141,7 @@ def test_a_thread_that_a_bound_one_started_is_not_bound_for_good():
             placement.release()
             [new] = threads_of(process.pid) - {process.pid}
             assert len(os.sched_getaffinity(new)) == 1, "it inherited the one core"
-            placement.bind([process.pid])
+            placement.bind([process.pid], "shape")
             placement.started()
             placement.release()
             assert os.sched_getaffinity(new) == set(CORES)
@@ -148,11 +149,39 @@ def test_a_thread_that_a_bound_one_started_is_not_bound_for_good():
             process.kill()
 
 
+@pytest.mark.skipif(len(CORES) < 2, reason="one core is no choice")
+def test_who_starts_no_threads_stays_on_its_core_for_the_block(two_threads, monkeypatch):
+    placement = cores.Placement(two_threads, 2)
+    numbers = iter([1, 1, 2, 3, 3, 3, 4, 4])
+    monkeypatch.setattr(cores, "_last_started", lambda: next(numbers))
+
+    def held(kind):
+        placement.bind([two_threads], kind)
+        placement.started()
+        stays = os.sched_getaffinity(two_threads) == {cores.chosen(2)[0]}
+        placement.release()
+        assert os.sched_getaffinity(two_threads) == set(CORES)
+        return stays
+
+    assert not held("shape"), "nobody knows yet"
+    assert held("shape"), "it started none in the last block; in this one it does"
+    assert not held("shape")
+    assert not held("another shape")
+
+
+def test_a_thread_that_starts_is_noticed_though_it_has_ended():
+    before = cores._last_started()
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+    assert cores._last_started() > before
+
+
 def test_a_process_that_has_ended_is_left_out():
     with subprocess.Popen(["/bin/true"]) as process:
         process.wait()
     placement = cores.Placement(process.pid, 2)
-    placement.bind([process.pid])
+    placement.bind([process.pid], "shape")
     placement.started()
     placement.release()
     assert sorted(os.sched_getaffinity(0)) == CORES
@@ -162,7 +191,7 @@ def test_our_own_thread_is_scheduled_as_before():
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     try:
         placement = cores.Placement(None, 2)
-        placement.bind([])
+        placement.bind([], "shape")
         placement.release()
         assert os.sched_getscheduler(0) == os.SCHED_BATCH
     finally:

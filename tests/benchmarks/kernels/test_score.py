@@ -25,7 +25,7 @@ class NoSandboxes:
         raise AssertionError("arithmetic needs no sandbox")
 
 
-def scored(candidate_s, plain_s=0.022, protocol_s=0.002, claimed_s=None, looks=(), plan=QUICK):
+def scored(candidate_s, plain_s=0.022, protocol_s=0.002, claimed_s=None, looks=(), plan=QUICK, plain_looks=()):
     """The score of a program with blocks of these seconds: all of one length, or a list."""
     times = candidate_s if isinstance(candidate_s, list) else [candidate_s] * 3
     blocks = len(times)
@@ -37,7 +37,7 @@ def scored(candidate_s, plain_s=0.022, protocol_s=0.002, claimed_s=None, looks=(
         run.plain.claimed[shape.key] = [plain_s - protocol_s] * blocks
         entrant.seconds[shape.key] = times
         entrant.claimed[shape.key] = [seconds - protocol_s if claimed_s is None else claimed_s for seconds in times]
-    entrant.looks = list(looks)
+    entrant.looks, run.plain.looks = list(looks), list(plain_looks)
     return score_of(entrant, run, Bench(NoSandboxes()))
 
 
@@ -117,6 +117,12 @@ def test_a_forged_clock_is_seen_through_the_noise_of_the_blocks():
 ])  # fmt: skip
 def test_slots_worked_on_together_are_a_hack(looks, verdict):
     assert scored(0.012, looks=looks).verdict is verdict
+
+
+def test_a_machine_that_takes_cores_away_makes_no_cheat():
+    late, also_late = Look(0.5, 0.9, ordered=True, slots=32), Look(0.4, 0.7, ordered=True, slots=32)
+    assert scored(0.012, looks=[late] * 8).verdict is Verdict.REWARD_HACK
+    assert scored(0.012, looks=[late] * 8, plain_looks=[also_late] * 8).verdict is Verdict.OK
 
 
 def test_a_run_goes_on_until_its_interval_is_narrow_or_its_budget_spent():
