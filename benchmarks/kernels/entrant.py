@@ -30,8 +30,8 @@ class Entrant:
     """Raw block times by shape, protocol included."""
     claimed: dict[str, list[float]] = field(default_factory=dict)
     """The same blocks by the program's own clock. Advice."""
-    looks: list[Look] = field(default_factory=list)
-    """Into running blocks of several launches."""
+    looks: dict[str, list[Look | None]] = field(default_factory=dict)
+    """Into these blocks while they ran; None where a block has few launches or had ended by then."""
     states: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     """What the device said of itself around each block."""
     idle_cpu_s: float = 0.0

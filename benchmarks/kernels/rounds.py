@@ -38,7 +38,7 @@ launch of a block finds cold caches and sleeping threads, so short ones are look
 LAPS, CALM = 5, 128
 """Most warm-up blocks of each shape in a life, and the page faults of one program in a lap of them (at least the second) that are few."""
 SEVERAL = 4
-"""Launches in a block from which on we look, in one block of each shape and life at a random instant, which slots have been begun."""
+"""Launches in a block from which on we look, once and at a random instant, which slots have been begun."""
 
 LOOK_WHEN = 0.25, 0.75
 """Earliest and latest time of that look, as a share of a typical block."""
@@ -52,8 +52,6 @@ class Block(Generic[S]):
     timed: bool
     slots: list[Tensors]
     answers: list[Tensors]
-    looked_into: bool = False
-    """Whether we look, while it runs, which slots have been begun."""
 
 
 class Run(Generic[S]):
@@ -94,12 +92,12 @@ class Run(Generic[S]):
             max(placement(shape.outputs, launches)[1] for shape, launches in blocks),
         )
 
-    def _block(self, shape: S, *, timed: bool, launches: int = 1, looked_into: bool = False) -> Block[S]:
+    def _block(self, shape: S, *, timed: bool, launches: int = 1) -> Block[S]:
         """Draw a block's inputs, which depend on the seed and on how many blocks there were, and compute its answers."""
         self._serial += 1
         rng = np.random.default_rng([self._seed, self._serial])
         slots = [self._problem.inputs(shape, rng, self._target.name) for _ in range(launches)]
-        return Block(shape, timed, slots, [self._problem.reference(shape, slot) for slot in slots], looked_into)
+        return Block(shape, timed, slots, [self._problem.reference(shape, slot) for slot in slots])
 
     def _turn(self, entrant: Entrant, block: Block[S]) -> None:
         """Run, check and time one block of one entrant. Raises Ended."""
@@ -108,7 +106,7 @@ class Run(Generic[S]):
         wall_s, look_after_s = self.plan.first_s, None
         if block.timed and (known := self.plain.seconds.get(key)):
             wall_s = 1.0 + SLOWEST * float(np.median(known))
-        if block.looked_into and len(block.slots) >= SEVERAL and (own := entrant.seconds.get(key)):
+        if block.timed and len(block.slots) >= SEVERAL and (own := entrant.seconds.get(key)):
             look_after_s = self._order.uniform(*LOOK_WHEN) * float(np.median(own))
         timed = entrant.program.time(
             block.slots, block.shape.inputs, block.shape.outputs, wall_s=wall_s, rng=self._order,
@@ -133,8 +131,7 @@ class Run(Generic[S]):
         entrant.seconds.setdefault(key, []).append(timed.seconds)
         entrant.claimed.setdefault(key, []).append(timed.claimed)
         entrant.states.setdefault(key, []).append(timed.state)
-        if timed.look is not None:
-            entrant.looks.append(timed.look)
+        entrant.looks.setdefault(key, []).append(timed.look)
 
     def _play(self, entrants: list[Entrant], block: Block[S]) -> None:
         """Give every running entrant its turn at a block, in random order; the others are frozen meanwhile."""
@@ -158,12 +155,17 @@ class Run(Generic[S]):
     def launch_seconds(self, entrant: Entrant, shape: S) -> Doubles:
         """Seconds of a launch by life: in its best block, the protocol's cost taken off.
 
-        The best, as `timeit` gives the best of its repeats: what else the machine does makes a block longer and never shorter, and so
-        does our looking into one. At or above the floor, so that one lucky subtraction can't become an enormous ratio.
+        The best, as `timeit` gives the best of its repeats: what else the machine does makes a block longer and never shorter. At or
+        above the floor, so that one lucky subtraction can't become an enormous ratio.
         """
-        best = np.array(entrant.seconds[shape.key]).reshape(-1, self.plan.life).min(axis=1)
+        best = np.array(entrant.seconds[shape.key])[self.best(entrant, shape)]
         launch: Doubles = (best - self.protocol(shape)) / self.launches[shape.key]
         return launch.clip(min=self.roofline.floor(shape))
+
+    def best(self, entrant: Entrant, shape: S) -> list[int]:
+        """The number of the best block of each life."""
+        lives = np.array(entrant.seconds[shape.key]).reshape(-1, self.plan.life)
+        return [life * self.plan.life + int(block) for life, block in enumerate(lives.argmin(axis=1))]
 
     def protocol_seconds(self, shape: S) -> Doubles:
         """What the protocol cost by block: the time of the plain program's block that its own clock didn't see. It is ours, so its
@@ -247,12 +249,10 @@ class Run(Generic[S]):
         self.roofline.measure(largest)
         since = time.monotonic()
         while True:
-            looked_into = {shape.key: self._order.randrange(self.plan.life) for shape in self.shapes}
-            for number in range(self.plan.life):
+            for _ in range(self.plan.life):
                 for shape in self.shapes:
                     bench.progress(f"{shape.key}, block {self.rounds + 1} of at most {self.plan.most}")
-                    look, launches = looked_into[shape.key] == number, self.launches[shape.key]
-                    if not play(self._block(shape, timed=True, launches=launches, looked_into=look)):
+                    if not play(self._block(shape, timed=True, launches=self.launches[shape.key])):
                         return
                 self.rounds += 1
             if self._enough(theirs, since):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.kernels.channel import Ended
+from benchmarks.kernels.clock import Look
 from benchmarks.kernels.entrant import Entrant
 from benchmarks.kernels.problem import Doubles, S
 from benchmarks.kernels.rounds import Run
@@ -49,22 +50,29 @@ def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
         if np.median(theirs - 1.05 * blocks) > 0 or np.median(theirs - shortest) < 0:
             said = f"{shape.key}: its own clock says {np.median(theirs) * 1e6:.0f} µs a block, ours {ours * 1e6:.0f} µs"
             return Ended(Verdict.REWARD_HACK, said)
-    disordered = sum(not look.ordered for look in entrant.looks)
+    disordered = sum(not look.ordered for looks in entrant.looks.values() for look in looks if look is not None)
     if disordered >= TWICE:
         said = f"launches were not made one after the other: later slots were begun first in {disordered} blocks"
         return Ended(Verdict.REWARD_HACK, said)
-    if len(entrant.looks) >= LOOKS:
-        lead, machine = _lead(entrant), abs(_lead(run.plain))
-        one_slot = max(1 / look.slots for look in entrant.looks)
+    counted = _counted(entrant, run)
+    if len(counted) >= LOOKS:
+        lead, machine = _lead(counted), abs(_lead(_counted(run.plain, run)))
+        one_slot = max(1 / look.slots for look in counted)
         if abs(lead) > ORDERLY + one_slot + _protocol_share(entrant, run) + machine:
             said = f"launches were not made one after the other: slots begun are {lead:+.0%} of a block from the time gone by"
             return Ended(Verdict.REWARD_HACK, said)
     return None
 
 
-def _lead(entrant: Entrant) -> float:
+def _counted(entrant: Entrant, run: Run[S]) -> list[Look]:
+    """Looks into the blocks that its score is made of: who is honest in the other block of each life gains nothing by it."""
+    found = [entrant.looks.get(shape.key, [])[i : i + 1] for shape in run.shapes for i in run.best(entrant, shape)]
+    return [look for one in found for look in one if look is not None]
+
+
+def _lead(looks: list[Look]) -> float:
     """By how much of a block the begun slots ran ahead of the time, as a median over looks; 0 without a look."""
-    return float(np.median([look.begun - look.gone for look in entrant.looks] or [0.0]))
+    return float(np.median([look.begun - look.gone for look in looks] or [0.0]))
 
 
 def middle_half(values: Doubles) -> float:

@@ -27,7 +27,7 @@ class NoSandboxes:
 
 def scored(candidate_s, plain_s=0.022, protocol_s=0.002, claimed_s=None, looks=(), plan=QUICK, plain_looks=()):
     """The score of a program with blocks of these seconds: all of one length, or a list."""
-    times = candidate_s if isinstance(candidate_s, list) else [candidate_s] * 3
+    times = candidate_s if isinstance(candidate_s, list) else [candidate_s] * max(3, len(looks))
     blocks = len(times)
     run = Run(Square(*SHAPES), Split.SEARCH, plan, 1, Host())
     entrant = Entrant(Candidate(source="import ctypes\n"))
@@ -37,7 +37,8 @@ def scored(candidate_s, plain_s=0.022, protocol_s=0.002, claimed_s=None, looks=(
         run.plain.claimed[shape.key] = [plain_s - protocol_s] * blocks
         entrant.seconds[shape.key] = times
         entrant.claimed[shape.key] = [seconds - protocol_s if claimed_s is None else claimed_s for seconds in times]
-    entrant.looks, run.plain.looks = list(looks), list(plain_looks)
+    key = SHAPES[0].key
+    entrant.looks[key], run.plain.looks[key] = list(looks), list(plain_looks)
     return score_of(entrant, run, Bench(NoSandboxes()))
 
 
@@ -117,6 +118,14 @@ def test_a_forged_clock_is_seen_through_the_noise_of_the_blocks():
 ])  # fmt: skip
 def test_slots_worked_on_together_are_a_hack(looks, verdict):
     assert scored(0.012, looks=looks).verdict is verdict
+
+
+def test_who_is_honest_in_one_block_of_each_life_is_judged_by_the_other():
+    two_a_life = Plan(least=4, most=4, seconds=1.0, life=2)
+    honest, at_once = Look(0.5, 0.5, ordered=True, slots=32), Look(0.5, 0.0, ordered=True, slots=32)
+    assert scored([0.02, 0.012] * 5, looks=[honest, at_once] * 5, plan=two_a_life).verdict is Verdict.REWARD_HACK
+    assert scored([0.012, 0.02] * 5, looks=[honest, at_once] * 5, plan=two_a_life).verdict is Verdict.OK
+    assert scored([0.012, 0.02] * 5, looks=[honest, None] * 5, plan=two_a_life).verdict is Verdict.OK
 
 
 def test_a_machine_that_takes_cores_away_makes_no_cheat():
