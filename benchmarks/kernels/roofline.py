@@ -28,6 +28,8 @@ SIZES = tuple(4**power * LEAST_BYTES for power in range(5))
 """Working sets that bandwidth is measured at, in bytes: 1 MiB to 256 MiB."""
 PRODUCT = 512
 """Rows, columns and depth of the product that the rate is measured with."""
+TRY_S = 0.005
+"""A try takes at least so long, in seconds: waking the second thread is then a small part of it, and it counts as having had its cores."""
 GOT_ITS_CORES = 0.9
 """Share of its threads' time that a try must have had on a core to count."""
 
@@ -50,6 +52,9 @@ class Roofline:
     bandwidth: dict[int, float] = field(default_factory=dict)
     """By working set in bytes."""
     flops: float = 0.0
+    """Of the fastest dtype measured."""
+    measured: set[str] = field(default_factory=set)
+    """Dtypes of the products that a rate was found for."""
 
     sizes: ClassVar[tuple[int, ...]] = SIZES
     least_bytes: ClassVar[int] = LEAST_BYTES
@@ -79,10 +84,14 @@ class Roofline:
         left, right = torch.ones(2, PRODUCT, PRODUCT).to(dtype).unbind()
         out = torch.empty_like(left)
         torch.matmul(left, right, out=out)
+        begun = time.perf_counter()
+        torch.matmul(left, right, out=out)
+        repeats = max(4, math.ceil(TRY_S / (time.perf_counter() - begun)))
         for _ in range(tries):
-            spent = _seconds(lambda: [torch.matmul(left, right, out=out) for _ in range(4)], self.threads)
+            spent = _seconds(lambda: [torch.matmul(left, right, out=out) for _ in range(repeats)], self.threads)
             if spent:
-                self.flops = max(self.flops, 4 * 2.0 * PRODUCT**3 / spent)
+                self.flops = max(self.flops, repeats * 2.0 * PRODUCT**3 / spent)
+                self.measured.add(str(dtype).removeprefix("torch."))
 
     def _measure_stream(self, size: int, tries: int) -> None:
         half = torch.ones(size // 8)
@@ -108,5 +117,6 @@ class Roofline:
 
     def floor(self, shape: Shape) -> float:
         """Seconds of one launch that no program on this device stays under."""
-        rate = min(self.bound(), MARGIN * self.flops) if self.flops else self.bound()
+        # Without a rate for the narrowest dtype nothing is known: on a CPU with tiles it is four times that of float32.
+        rate = min(self.bound(), MARGIN * self.flops) if self.narrowest in self.measured else self.bound()
         return max(shape.flops / rate, shape.bytes / (MARGIN * self.bandwidth_at(shape.bytes)))

@@ -42,11 +42,13 @@ class CudaRoofline(Roofline):
             # Torch has no plain product of these; tensor cores do it twice as fast as in bfloat16.
             self._measure_product(torch.bfloat16, tries)
             self.flops *= 2
+            self.measured.add("int8")
             return
         left = torch.ones(PRODUCT, PRODUCT, device="cuda", dtype=dtype)
         torch.backends.cuda.matmul.allow_tf32 = True  # A candidate may use it too.
         for _ in range(tries):
             self.flops = max(self.flops, 2.0 * PRODUCT**3 / self._seconds(lambda: torch.matmul(left, left)))
+            self.measured.add(str(dtype).removeprefix("torch."))
 
     def _measure_stream(self, size: int, tries: int) -> None:
         if size > torch.cuda.mem_get_info()[0] // 2:

@@ -113,10 +113,11 @@ class Run(Generic[S]):
             look_after_s=look_after_s,
         )  # fmt: skip
         watch = entrant.watch()
-        for outputs, answer in zip(timed.outputs, block.answers, strict=True):
+        for number, (outputs, answer) in enumerate(zip(timed.outputs, block.answers, strict=True), 1):
             wrong = mistake(self._problem, outputs, answer)
             if wrong is not None:
-                raise Ended(Verdict.WRONG, f"{key}: {wrong}")
+                which = f", launch {number} of {len(block.slots)}" if len(block.slots) > 1 else ""
+                raise Ended(Verdict.WRONG, f"{key}{which}: {wrong}")
         self._note(entrant, block, timed)
         watch()
 

@@ -25,13 +25,13 @@ class Work:
 
 
 def test_the_floor_is_the_slower_of_bytes_and_operations():
-    roofline = Roofline(2, "float32", {MIB: 100e9, 16 * MIB: 20e9}, flops=1e11)
+    roofline = Roofline(2, "float32", {MIB: 100e9, 16 * MIB: 20e9}, flops=1e11, measured={"float32"})
     assert roofline.floor(Work(1e9, 0)) == pytest.approx(1e9 / (MARGIN * 1e11))
     assert roofline.floor(Work(1.0, 64 * MIB)) == pytest.approx(64 * MIB / (MARGIN * 20e9))
 
 
 def test_what_may_sit_in_a_cache_is_not_held_to_the_bandwidth_of_memory():
-    roofline = Roofline(2, "float32", {MIB: 100e9, 4 * MIB: 60e9, 16 * MIB: 20e9}, flops=1e11)
+    roofline = Roofline(2, "float32", {MIB: 100e9, 4 * MIB: 60e9, 16 * MIB: 20e9}, flops=1e11, measured={"float32"})
     assert roofline.bandwidth_at(LEAST_BYTES // 2) == math.inf
     # 3 MiB fit wherever 1 MiB does, for all we know; 5 MiB do not.
     assert roofline.bandwidth_at(3 * MIB) == 100e9
@@ -44,7 +44,7 @@ def test_unmeasured_rates_leave_the_bound_that_holds_for_any_cpu():
 
 
 def test_no_measured_rate_is_believed_beyond_that_bound():
-    assert Roofline(2, "float32", flops=1e20).floor(Work(1e9, 0)) == 1e9 / peak_flops(2)
+    assert Roofline(2, "float32", flops=1e20, measured={"float32"}).floor(Work(1e9, 0)) == 1e9 / peak_flops(2)
 
 
 def test_a_machine_that_was_slow_once_keeps_its_best():
@@ -71,6 +71,13 @@ def test_an_interval_holds_the_truth_as_often_as_it_says():
 def test_a_run_is_settled_only_when_its_interval_is_narrow():
     assert bootstrap.settled({"a": np.full(8, 0.7)}, 0.01)
     assert not bootstrap.settled({"a": np.array([0.5, 0.6, 0.7, 0.8])}, 0.01)
+
+
+def test_a_rate_of_another_dtype_says_nothing_of_the_narrowest():
+    only_float32 = Roofline(2, "bfloat16", flops=1e11, measured={"float32"})
+    assert only_float32.floor(Work(1e9, 0)) == 1e9 / peak_flops(2)
+    both = Roofline(2, "bfloat16", flops=1e11, measured={"float32", "bfloat16"})
+    assert both.floor(Work(1e9, 0)) == pytest.approx(1e9 / 2e11)
 
 
 @pytest.mark.parametrize("bad", [np.array([]), np.array([np.nan, 1.0])])
