@@ -150,8 +150,9 @@ class Run(Generic[S]):
 
     def logs(self, entrant: Entrant) -> dict[str, Doubles]:
         """Natural logarithms of plain time over the entrant's time, by shape and life."""
-        times = [{s.key: self.launch_seconds(e, s) for s in self.shapes} for e in (self.plain, entrant)]
-        return {key: np.log(plain / times[1][key]) for key, plain in times[0].items()}
+        return {
+            s.key: np.log(self.launch_seconds(self.plain, s) / self.launch_seconds(entrant, s)) for s in self.shapes
+        }
 
     def launch_seconds(self, entrant: Entrant, shape: S) -> Doubles:
         """Seconds of a launch by life: in its best block, the protocol's cost taken off.
