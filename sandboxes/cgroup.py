@@ -1,4 +1,4 @@
-"""Control groups, version 1 and 2: bound a process tree, and read whether the kernel killed in it for memory.
+"""Control groups, version 1 and 2: bound a process tree, read whether the kernel killed in it for memory, and what time it took.
 
 Docker makes its own groups; we only read them. For bubblewrap we make them, which takes root (or a delegated group).
 """
@@ -24,9 +24,11 @@ def is_v2() -> bool:
 
 def _bases() -> dict[str, Path]:
     """Folder of each controller that we use."""
+    names = ("memory", "pids", "cpu", "cpuacct")
     if is_v2():
-        return dict.fromkeys(("memory", "pids", "cpu"), ROOT / PARENT)
-    return {name: ROOT / name / PARENT for name in ("memory", "pids", "cpu")}
+        return dict.fromkeys(names, ROOT / PARENT)
+    # Resolved, because some systems have one hierarchy for several controllers, under all their names.
+    return {name: (ROOT / name).resolve() / PARENT for name in names}
 
 
 def available() -> bool:
@@ -115,24 +117,41 @@ def _oom_kills_in(folder: Path) -> int:
         return 0
 
 
-def memory_group_of(pid: int) -> Path | None:
-    """Folder of the memory group that a process is in, or None when it has ended."""
+def group_of(pid: int, controller: str) -> Path | None:
+    """Folder of the group that a process is in for one controller, or None when it has ended."""
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     except OSError:
         return None
-    return memory_group_in(lines, v2=is_v2())
+    return group_in(lines, controller, v2=is_v2())
 
 
-def memory_group_in(lines: list[str], *, v2: bool) -> Path | None:
-    """The memory group that the lines of a `/proc/<pid>/cgroup` name; version 2 has one line for all controllers."""
+def group_in(lines: list[str], controller: str, *, v2: bool) -> Path | None:
+    """The group that the lines of a `/proc/<pid>/cgroup` name; version 2 has one line for all controllers."""
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "" and v2:
             return ROOT / path.lstrip("/")
-        if "memory" in controllers.split(","):
-            return ROOT / "memory" / path.lstrip("/")
+        if controller in controllers.split(","):
+            return ROOT / controller / path.lstrip("/")
     return None
+
+
+def account_of(pid: int) -> Path | None:
+    """The group that books the CPU time of a process and of those it is alone with; None where that group is ours too."""
+    found = group_of(pid, "cpuacct")
+    return None if found == group_of(os.getpid(), "cpuacct") else found
+
+
+def cpu_seconds_at(folder: Path) -> float | None:
+    """CPU time that the processes of the group at `folder` have taken so far, also those that are gone; None if unknown."""
+    try:
+        if (folder / "cpuacct.usage").exists():
+            return int((folder / "cpuacct.usage").read_text()) / 1e9
+        fields = dict(line.split() for line in (folder / "cpu.stat").read_text().splitlines())
+        return int(fields["usage_usec"]) / 1e6
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def oom_kills_at(folder: Path | None) -> int:

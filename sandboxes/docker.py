@@ -18,7 +18,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from sandboxes import deaths, gpu, lease, masks
 from sandboxes.base import MIB, ExecResult, Limits, Mount, SandboxDied, UserError
-from sandboxes.cgroup import memory_group_of, oom_kills_at, resident_at
+from sandboxes.cgroup import group_of, oom_kills_at, resident_at
 from sandboxes.images import docker_tag
 from sandboxes.stream import ENVIRONMENT, StreamSandbox, Wire
 
@@ -172,7 +172,7 @@ class DockerSandbox(StreamSandbox):
             self._born = time.time()
             await asyncio.to_thread(api.start, self._id)
             state = (await asyncio.to_thread(api.inspect_container, self._id))["State"]
-            self._memory_group = memory_group_of(int(state["Pid"]))
+            self._memory_group = group_of(int(state["Pid"]), "memory")
         except (DockerException, OSError) as error:
             raise await asyncio.to_thread(deaths.why_not_started, self._client, error) from error
         return self._attached

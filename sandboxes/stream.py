@@ -153,7 +153,8 @@ class StreamSandbox(Sandbox):
             "env": {**ENVIRONMENT, **(env or {})},
             "wall_s": wall_s,
             "rlimits": self.rlimits(),
-            "filter": seccomp.programs(),
+            "cores": self.limits.cores,
+            "filter": seccomp.programs(bound=bool(self.limits.cores)),
         }
 
     async def put(self, path: str, data: bytes) -> None:

@@ -23,12 +23,12 @@ from benchmarks.kernels import advice, cores, idle, protocol
 from benchmarks.kernels.channel import Channel, Ended, end
 from benchmarks.kernels.environment import ENVIRONMENT
 from benchmarks.kernels.lending import NO_ROOM, Lending, Room
-from benchmarks.kernels.memory import THREADS
 from benchmarks.kernels.problem import Tensors
 from benchmarks.kernels.protocol import Run, TensorSpec
 from benchmarks.kernels.target import Target
 from benchmarks.program import reached
 from benchmarks.task import Stage, Verdict
+from sandboxes import cgroup
 from sandboxes.base import ExecResult, Limits, SandboxDied, SandboxError
 from sandboxes.session import Session
 
@@ -37,6 +37,8 @@ START_S = 90.0
 """Longest time to start Python and load torch, in seconds; several start at once on few cores."""
 LOAD_S = 20.0
 """Longest time to run the top level of the candidate's file, in seconds."""
+OUT_OF_TURN_S = 0.002
+"""CPU time of a stopped program in a whole run, in seconds, that is taken for the kernel's own. Seen of honest ones: none."""
 BUSY = 0.5
 """How much slower than at its best the device may be before a block. More, and somebody is still at work on it."""
 PREPARE_S = 20.0
@@ -103,8 +105,13 @@ class Program:
         self.backend = session.backend
         self.root: int | None = None
         """Process id of the sandbox's supervisor, for `idle`; None when it isn't visible."""
+        self._account: Path | None = None
+        self.stoppable = True
+        """False once its processes could not be stopped, for want of the right to signal them."""
+        self._asleep: float | None = None
+        self._out_of_turn_s = 0.0
         self._frozen: list[int] | None = None
-        self._placement = cores.Placement(None, THREADS)
+        self._placement = cores.Placement(None, target.cores)
         self._loading = True
         # Not `candidate.py`: the guest would import that instead of the loader of the same name.
         files = {"program.py": source.encode()}
@@ -134,6 +141,7 @@ class Program:
         self._listener.close()
         guest = self._connected.guest
         self.root = idle.sandbox_root(guest) if guest else None
+        self._account = cgroup.account_of(guest) if guest else None
 
     @property
     def _channel(self) -> Channel:
@@ -145,6 +153,7 @@ class Program:
 
         What chance deals a process (pages, the heap's layout) it has for its whole life, so one life says little of the next.
         """
+        self._insist_it_slept()
         frozen = self.freeze()
         self._channel.listen_for_nothing()
         self._channel.watch(None)
@@ -162,7 +171,7 @@ class Program:
         guest = self._channel.guest
         process = idle.only_child(guest) if guest else None
         self._channel.watch(process)
-        self._placement = cores.Placement(process, THREADS)
+        self._placement = cores.Placement(process, self._target.cores)
         self._loading = False
 
     def time(
@@ -179,6 +188,7 @@ class Program:
 
         With `look_after_s`, see after that many seconds how many slots have been begun.
         """
+        self._insist_it_slept()
         self.thaw()
         self._sequence += 1
         self._channel.listen_for_nothing()
@@ -198,6 +208,8 @@ class Program:
             if self._target.name == "cpu":
                 block.callback(self._placement.release)
                 self._placement.bind((pid for pid in self._frozen or () if pid != self._channel.guest), inputs)
+            # Somebody who is awake now can see the inputs.
+            self._insist_it_slept()
             state = {f"{name}.before": value for name, value in self._target.state().items()}
             start = rng.randrange(2**30)
             some = spread_out(len(slots))
@@ -228,9 +240,36 @@ class Program:
             return Timed(seconds, taken.slots(), claimed, look_at, state)
 
     def freeze(self) -> bool:
-        """Stop every process of the sandbox but the supervisor; False where that can't be done from here."""
-        self._frozen = idle.freeze(self.root) if self.root is not None else None
-        return self._frozen is not None
+        """Stop every process of the sandbox but the supervisor; False where that can't be done from here. Raises Ended."""
+        try:
+            self._frozen = idle.freeze(self.root) if self.root is not None else None
+        except idle.Unstoppable:
+            raise Ended(Verdict.REWARD_HACK, "could not be stopped: it went on starting processes") from None
+        frozen = self._frozen is not None
+        self.stoppable &= frozen
+        self._asleep = self.cpu_seconds() if frozen else None
+        return frozen
+
+    def _insist_it_slept(self) -> None:
+        """Raises Ended when it has had CPU time since it was stopped."""
+        if self._asleep is not None:
+            self._out_of_turn_s += self.cpu_seconds() - self._asleep
+            self._asleep = None
+        if self._out_of_turn_s > OUT_OF_TURN_S:
+            worked = f"{self._out_of_turn_s * 1e3:.0f} ms of CPU while it was stopped"
+            raise Ended(Verdict.REWARD_HACK, f"worked out of turn: {worked}")
+
+    @property
+    def accounted(self) -> bool:
+        """Whether the sandbox has books of its own, in which nobody's CPU time is missing."""
+        return self._account is not None and cgroup.cpu_seconds_at(self._account) is not None
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all its processes so far, also of those that are gone where the sandbox has books of its own."""
+        booked = cgroup.cpu_seconds_at(self._account) if self._account is not None else None
+        if booked is not None:
+            return booked
+        return idle.cpu_seconds([self.root]).get(self.root, 0.0) if self.root is not None else 0.0
 
     def thaw(self) -> None:
         """Let them go on, all but the guest that starts the lives."""

@@ -81,9 +81,9 @@ class Placement:
     thread is let go as soon as it runs.
     """
 
-    def __init__(self, main: int | None, threads: int) -> None:
+    def __init__(self, main: int | None, cores: tuple[int, ...]) -> None:
         self._main = main
-        self._cores = chosen(threads)
+        self._cores = cores
         self._ran: dict[int, int] = {}
         self._before: dict[int, set[int]] = {}
         self._kind: Hashable = None

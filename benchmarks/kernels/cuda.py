@@ -174,6 +174,7 @@ class Cuda:
 
     name: Device = "cuda"
     lasting = False
+    cores: tuple[int, ...] = ()
 
     def __init__(self) -> None:
         if not torch.cuda.is_available():

@@ -38,8 +38,6 @@ class Entrant:
     """CPU time spent after its turns, when all its work should have been done."""
     watched_s: float = 0.0
     """How long it was watched for that."""
-    frozen: bool = True
-    """False when it couldn't be stopped while others were being timed."""
 
     @property
     def running(self) -> bool:
@@ -47,16 +45,13 @@ class Entrant:
         return self.ended is None
 
     def end(self, ended: Ended) -> None:
-        """Take it out of the run. Its processes are killed: frozen ones still hold memory, and their work on a device goes on."""
+        """Take it out of the run. Its processes are killed: frozen ones still hold memory, and their work on a device goes on.
+
+        The guest is among them, and when that has ended the supervisor kills whatever is left, however it hides.
+        """
         self.ended = ended
-        self.freeze()
         if self.program is not None and self.program.root is not None:
             idle.kill(self.program.root)
-
-    def freeze(self) -> None:
-        """Its turn is over."""
-        if self.program is not None:
-            self.frozen &= self.program.freeze()
 
     def watch(self) -> Callable[[], None]:
         """Watch it from now, when its work should be done, until what this returns is called, which raises Ended if it worked on."""
@@ -75,5 +70,4 @@ class Entrant:
         return until_now
 
     def _cpu_seconds(self) -> float:
-        root = self.program.root if self.program else None
-        return idle.cpu_seconds([root]).get(root, 0.0) if root is not None else 0.0
+        return self.program.cpu_seconds() if self.program is not None else 0.0

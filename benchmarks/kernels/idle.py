@@ -5,6 +5,9 @@ another program, or the reference, is being timed. So a sandbox is stopped (SIGS
 inside can hold off) while others have their turn. What it does right after its own turn, when all its work should be done,
 is read from the kernel's books, so that one that tries is caught and not only held. Linux only; where /proc hides a process or
 signals may not be sent there is nothing to read or to stop, and nothing is claimed.
+
+Processes that fork and end quicker than they can be looked up are not in the process table's picture, whoever reads it. The books of
+the sandbox's control group (`sandboxes.cgroup`) have their time, so `clock.Program.cpu_seconds` asks those where there are any.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ STAT_BYTES = 4096
 AWAKE = b"R", b"S", b"I"
 """State letters of threads that have not yet taken a SIGSTOP. One that waits for a disk (D) takes it before it runs again."""
 FREEZE_ROUNDS = 50
-"""Looks at a process tree before it counts as one that can't be stopped (a fork bomb, held back by its process limit)."""
+"""Looks at a process tree before it counts as one that can't be stopped: one that forks as fast as we look."""
 
 
 def peer_pid(connection: socket.socket) -> int | None:
@@ -45,6 +48,10 @@ class Seen(NamedTuple):
 
 
 NOBODY = Seen(0, 0.0, 0)
+
+
+class Unstoppable(Exception):
+    """Its processes go on starting others."""
 
 
 def _processes() -> dict[int, Seen]:
@@ -115,7 +122,8 @@ def _summed(roots: Iterable[int], what: Callable[[Seen], float]) -> dict[int, fl
 def freeze(root: int) -> list[int] | None:
     """Stop everything below a sandbox's supervisor; returns what that is, or None when something can't be stopped by us.
 
-    Looked at again until nothing new was found running, because a process may fork while its siblings are being stopped.
+    Looked at again until nothing new was found running, because a process may fork while its siblings are being stopped. Raises
+    Unstoppable where there is no end to that.
     """
     told: set[int] = set()
     for _ in range(FREEZE_ROUNDS):
@@ -126,7 +134,7 @@ def freeze(root: int) -> list[int] | None:
         if not _signal(awake, signal.SIGSTOP):
             return None
         told |= awake
-    return None
+    raise Unstoppable
 
 
 def _awake(pid: int) -> bool:

@@ -197,6 +197,11 @@ class Host:
     lasting = True
     block_bytes = 256 * 1024 * 1024
 
+    @property
+    def cores(self) -> tuple[int, ...]:
+        """See `target.Target`."""
+        return cores.chosen(THREADS)
+
     def inputs(self, size: int) -> HostInputs:
         """See `target.Target`."""
         return HostInputs(size)

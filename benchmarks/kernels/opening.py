@@ -7,6 +7,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.kernels import protocol
@@ -52,6 +53,7 @@ def program(
     with ExitStack() as stack:
         folder, listener = stack.enter_context(listening())
         mount = Mount(folder, str(Path(protocol.SOCKET).parent))
+        limits = replace(limits, cores=target.cores)
         session = stack.enter_context(open_session(bench.sandboxes, image, limits, [mount]))
         running = Program(session, listener, candidate.source, limits, target, room)
         stack.callback(running.close)

@@ -120,6 +120,7 @@ class Run(Generic[S]):
                 raise Ended(Verdict.WRONG, f"{key}{which}: {wrong}")
         self._note(entrant, block, timed)
         watch()
+        entrant.program.freeze()
 
     def _note(self, entrant: Entrant, block: Block[S], timed: Timed) -> None:
         if not block.timed:
@@ -141,7 +142,6 @@ class Run(Generic[S]):
                 continue
             try:
                 self._turn(entrant, block)
-                entrant.freeze()
                 if (busy := self._target.settle()[0]) > BUSY:
                     reason = f"left work running on the device, which was {1 + busy:.1f} times slower than idle"
                     raise Ended(Verdict.REWARD_HACK, reason)
@@ -222,7 +222,7 @@ class Run(Generic[S]):
         if (ended := self.plain.ended) is not None:
             raise SandboxError(f"the plain kernel failed ({ended.verdict}: {ended.reason})")
 
-    def _each(self, entrants: Sequence[Entrant], *steps: Callable[[Program], None]) -> None:
+    def _each(self, entrants: Sequence[Entrant], *steps: Callable[[Program], object]) -> None:
         """Take each step with every running program."""
         for step in steps:
             for entrant in entrants:
@@ -235,9 +235,8 @@ class Run(Generic[S]):
 
     def _live(self) -> None:
         """Begin another life of every running program, in random order; they load at the same time, and are frozen then."""
-        self._each(self._order.sample(self._entrants, len(self._entrants)), Program.live, Program.loaded)
-        for entrant in self._entrants:
-            entrant.freeze()
+        order = self._order.sample(self._entrants, len(self._entrants))
+        self._each(order, Program.live, Program.loaded, Program.freeze)
 
     def _lives(self, play: Callable[..., bool], theirs: list[Entrant], bench: Bench) -> None:
         """Untimed shapes, then lives of warm-ups and rounds of one timed block of each shape until it is enough."""

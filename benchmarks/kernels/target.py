@@ -94,6 +94,11 @@ class Target(Protocol):
     lasting: bool
     """Whether a program keeps its memory from block to block. Where memory is scarce (a GPU) it gets new memory each time."""
 
+    @property
+    def cores(self) -> tuple[int, ...]:
+        """CPU cores that programs may run on: one of more threads than another is not quicker for that. Empty: any."""
+        ...
+
     block_bytes: int
     """Most bytes of inputs and outputs of a block of several launches: much more than the caches hold, and so much
     that moving them takes longer than the protocol does."""

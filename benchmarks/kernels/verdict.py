@@ -24,7 +24,8 @@ TWICE = 2
 
 
 def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
-    """The reason not to believe an entrant's times, or None.
+    """The reason not to believe an entrant's times, or None. Asked of the blocks that its score is made of (`Run.best`): who is honest
+    in the other block of each life gains nothing by it.
 
     - A median below the roofline's floor by more than the noise: nobody is that fast. Within the noise it is no
       accusation, but no number either.
@@ -34,7 +35,8 @@ def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
     """
     for shape in run.shapes:
         floor, launches = run.roofline.floor(shape), run.launches[shape.key]
-        blocks, protocol = np.array(entrant.seconds[shape.key]), run.protocol_seconds(shape)
+        counted, protocol = run.best(entrant, shape), run.protocol_seconds(shape)
+        blocks = np.array(entrant.seconds[shape.key])[counted]
         ours = float(np.median(blocks)) - run.protocol(shape)
         unsure = middle_half(blocks) + middle_half(protocol)
         if ours + unsure < floor * launches:
@@ -45,19 +47,19 @@ def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
                     f"{unsure / launches * 1e6:.3g}; the machine is busy, or the kernel does next to nothing")  # fmt: skip
             return Ended(Verdict.INVALID, said)
         # Block by block, so that a block which the machine made long is long in both stories.
-        theirs = np.array(entrant.claimed[shape.key])
+        theirs = np.array(entrant.claimed[shape.key])[counted]
         shortest = (1 - DISAGREE) * (blocks - run.protocol(shape)) - middle_half(protocol)
         if np.median(theirs - 1.05 * blocks) > 0 or np.median(theirs - shortest) < 0:
             said = f"{shape.key}: its own clock says {np.median(theirs) * 1e6:.0f} µs a block, ours {ours * 1e6:.0f} µs"
             return Ended(Verdict.REWARD_HACK, said)
-    disordered = sum(not look.ordered for looks in entrant.looks.values() for look in looks if look is not None)
+    disordered = sum(not look.ordered for series in entrant.looks.values() for look in series if look is not None)
     if disordered >= TWICE:
         said = f"launches were not made one after the other: later slots were begun first in {disordered} blocks"
         return Ended(Verdict.REWARD_HACK, said)
-    counted = _counted(entrant, run)
-    if len(counted) >= LOOKS:
-        lead, machine = _lead(counted), abs(_lead(_counted(run.plain, run)))
-        one_slot = max(1 / look.slots for look in counted)
+    looks = _counted(entrant, run)
+    if len(looks) >= LOOKS:
+        lead, machine = _lead(looks), abs(_lead(_counted(run.plain, run)))
+        one_slot = max(1 / look.slots for look in looks)
         if abs(lead) > ORDERLY + one_slot + _protocol_share(entrant, run) + machine:
             said = f"launches were not made one after the other: slots begun are {lead:+.0%} of a block from the time gone by"
             return Ended(Verdict.REWARD_HACK, said)
@@ -65,7 +67,7 @@ def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
 
 
 def _counted(entrant: Entrant, run: Run[S]) -> list[Look]:
-    """Looks into the blocks that its score is made of: who is honest in the other block of each life gains nothing by it."""
+    """Looks into the blocks that count."""
     found = [entrant.looks.get(shape.key, [])[i : i + 1] for shape in run.shapes for i in run.best(entrant, shape)]
     return [look for one in found for look in one if look is not None]
 

@@ -20,7 +20,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, f
 
 from benchmarks.kernels import idle, protocol, rounds
 from benchmarks.kernels.clock import Program
@@ -160,6 +160,30 @@ def test_repeatability(benchmark: BenchmarkFixture, sandboxes: SandboxFactory) -
     print(numbers)
 
 
+def what_stays(runs: list[np.ndarray]) -> dict[str, float]:
+    """How far identical programs differ for a whole run, beside what each life deals anew: `runs[r][program, life]`, logarithms.
+
+    Analysis of variance by programs and lives, all runs together (Fisher 1925, Statistical Methods for Research Workers, chapter 7):
+    the mean square of programs is that of what is left over, plus lives x variance of what stays.
+    """
+    between = within = lives = 0.0
+    free_between = free_within = 0
+    for table in runs:
+        programs, count = table.shape
+        centred = table - table.mean(axis=0)
+        effects = centred.mean(axis=1, keepdims=True)
+        between, within = between + count * float((effects**2).sum()), within + float(((centred - effects) ** 2).sum())
+        free_between, free_within = free_between + programs - 1, free_within + (programs - 1) * (count - 1)
+        lives += count / len(runs)
+    of_programs, of_lives = between / free_between, within / free_within
+    return {
+        "variance_ratio": of_programs / of_lives,
+        "variance_ratio_p": float(f.sf(of_programs / of_lives, free_between, free_within)),
+        "deviation_that_stays": math.sqrt(max(0.0, (of_programs - of_lives) / lives)),
+        "deviation_of_a_life": math.sqrt(of_lives),
+    }
+
+
 ALIKE = 5
 """Copies in a run, which make twenty ordered pairs."""
 RUNS = 6
@@ -174,6 +198,7 @@ def test_how_often_a_copy_is_called_better(
     task = find(name)
     copies = [Candidate(source=f"{task.seed().source}\n# {i}\n", name=f"copy {i}") for i in range(ALIKE)]
     rows: list[dict[str, Any]] = []
+    tables: list[np.ndarray] = []
 
     def once() -> None:
         scores = task.score(copies, Split.SEARCH, len(rows), Bench(sandboxes, quick=quick))
@@ -184,9 +209,11 @@ def test_how_often_a_copy_is_called_better(
         means = [
             np.array([np.mean([s.units[k] for k in keys if k.endswith(f"/{life}")]) for life in lives]) for s in scores
         ]
+        tables.append(np.array(means))
         pairs = [a - b for a, b in itertools.permutations(units, 2)]
         rows.append({
             "units": len(keys), "lives": len(lives), "values": [score.value for score in scores],
+            "unit_values": {score_number: dict(sorted(s.units.items())) for score_number, s in enumerate(scores)},
             "largest_gain": max(float(pair.mean()) for pair in pairs),
             "p": sorted(sign_flip(list(pair)) for pair in pairs),
             "p_of_lives": sorted(sign_flip(list(a - b)) for a, b in itertools.permutations(means, 2)),
@@ -199,8 +226,9 @@ def test_how_often_a_copy_is_called_better(
     }  # fmt: skip
     pairs = sum(len(row["p"]) for row in rows)
     what = f"{name}: the seed against {ALIKE - 1} copies of itself on the search split, all ordered pairs, {RUNS} runs"
-    publish(f"alike-{name}-{'quick' if quick else 'full'}", what, {**shares, "pairs": pairs, "runs": rows})
-    print(shares, pairs)
+    stays = what_stays(tables)
+    publish(f"alike-{name}-{'quick' if quick else 'full'}", what, {**shares, **stays, "pairs": pairs, "runs": rows})
+    print(shares, stays, pairs)
 
 
 PARTS: dict[str, tuple[Any, str]] = {

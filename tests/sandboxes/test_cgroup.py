@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sandboxes import cgroup
+from sandboxes.base import Limits, SandboxFactory
+from sandboxes.session import open_session
+from tests.sandboxes.conftest import IMAGE
 
 V1 = "oom_kill_disable 0\nunder_oom 0\noom_kill {}\n"
 V2 = "low 0\nhigh 0\nmax 210\noom 3\noom_kill {}\noom_group_kill 0\n"
@@ -48,7 +52,7 @@ def test_a_group_that_is_gone_has_no_kills(tmp_path: Path) -> None:
 
 
 def test_the_group_of_a_process_is_found() -> None:
-    found = cgroup.memory_group_of(os.getpid())
+    found = cgroup.group_of(os.getpid(), "memory")
     assert found is not None
     procs = (found / "cgroup.procs").read_text().split()
     assert str(os.getpid()) in procs
@@ -56,7 +60,7 @@ def test_the_group_of_a_process_is_found() -> None:
 
 def test_a_process_that_has_ended_has_no_group() -> None:
     # Larger than any process id that the kernel gives.
-    assert cgroup.memory_group_of(2**22 + 1) is None
+    assert cgroup.group_of(2**22 + 1, "memory") is None
 
 
 @pytest.mark.parametrize(
@@ -69,5 +73,62 @@ def test_a_process_that_has_ended_has_no_group() -> None:
     ],
 )
 def test_lines_of_proc_cgroup(lines: str, v2: bool, expected: str | None) -> None:
-    found = cgroup.memory_group_in(lines.splitlines(), v2=v2)
+    found = cgroup.group_in(lines.splitlines(), "memory", v2=v2)
     assert found == (None if expected is None else cgroup.ROOT / expected)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "seconds"),
+    [
+        ("cpuacct.usage", "2500000000\n", 2.5),
+        ("cpu.stat", "usage_usec 2500000\nuser_usec 1\nsystem_usec 2\n", 2.5),
+        ("cpu.stat", "nr_periods 0\n", None),
+        ("cpu.stat", "", None),
+        ("cpuacct.usage", "much", None),
+    ],
+)
+def test_cpu_time_is_read_from_either_version(tmp_path: Path, file: str, text: str, seconds: float | None) -> None:
+    (tmp_path / file).write_text(text)
+    assert cgroup.cpu_seconds_at(tmp_path) == seconds
+
+
+def test_our_own_group_is_no_account_of_anybody_else() -> None:
+    assert cgroup.account_of(os.getpid()) is None
+
+
+QUICK_ONES = """
+import os, signal, sys, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for _ in range(200):
+    if os.fork() == 0:
+        until = time.perf_counter() + 0.001
+        while time.perf_counter() < until:
+            pass
+        os._exit(0)
+print(sum(os.times()[2:4]), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.sandbox
+def test_a_sandbox_has_an_account_of_its_own_that_knows_those_who_are_gone(factory: SandboxFactory) -> None:
+    """Children that nobody waits for are in no process's times; the group has them."""
+    if factory.name == "bubblewrap" and not cgroup.available():
+        pytest.skip("control groups can't be made here")
+    with open_session(factory, IMAGE, Limits(pids=512)) as box:
+        box.put("/scratch/quick.py", QUICK_ONES.encode())
+        before = set(psutil.pids())
+        ending = box.exec_later(["python3", "/scratch/quick.py"], wall_s=5.0)
+        ran = []
+        while not ending.done():
+            new = [pid for pid in set(psutil.pids()) - before if _runs(pid, "/scratch/quick.py")]
+            ran += [cgroup.cpu_seconds_at(account) for pid in new if (account := cgroup.account_of(pid))]
+        assert ending.result().stdout == b"0.0\n"
+    assert max(filter(None, ran)) > 0.15
+
+
+def _runs(pid: int, what: str) -> bool:
+    try:
+        return what in psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return False

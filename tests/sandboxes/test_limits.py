@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 
 import pytest
 
@@ -116,6 +118,38 @@ def test_processors(factory: SandboxFactory) -> None:
         result = python(box, SPIN)
     # Two processes spin for 1.5 s each on half a processor; a tenth more for the period in which a quota is counted.
     assert 0 < float(result.stdout) <= 1.5 * 0.5 + 0.35
+
+
+ESCAPE = """
+import json, os, threading
+def tried():
+    for cores in (range(os.cpu_count()), [0], [os.cpu_count() - 1]):
+        for who in (0, os.getpid(), threading.get_native_id()):
+            try:
+                os.sched_setaffinity(who, cores)
+            except OSError:
+                pass
+    found.append(sorted(os.sched_getaffinity(0)))
+found = []
+tried()
+thread = threading.Thread(target=tried)
+thread.start()
+thread.join()
+if os.fork() == 0:
+    tried()
+    print(json.dumps(found))
+else:
+    os.wait()
+"""
+
+
+def test_cores(factory: SandboxFactory) -> None:
+    ours = sorted(os.sched_getaffinity(0))
+    for core in {ours[0], ours[-1]}:
+        with open_session(factory, IMAGE, dataclasses.replace(SMALL, cores=(core,))) as box:
+            assert json.loads(python(box, ESCAPE).stdout) == [[core]] * 3
+    with open_session(factory, IMAGE, SMALL) as box:
+        assert json.loads(python(box, ESCAPE).stdout) == [[ours[-1]]] * 3, "without cores named, it may choose"
 
 
 def test_processor_seconds_are_bounded_however_the_wall_clock_is_set(box: Session) -> None:

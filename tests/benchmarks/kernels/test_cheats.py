@@ -34,6 +34,7 @@ EXPECTED = {
     "reply_ahead_later": {Verdict.REWARD_HACK, Verdict.INVALID},
     "system_exit": {Verdict.INVALID},
     "timer_after_done": {Verdict.WRONG, Verdict.REWARD_HACK},
+    "unstoppable": {Verdict.REWARD_HACK},
     "unfinished_done": {Verdict.WRONG, Verdict.INVALID, Verdict.REWARD_HACK},
 }
 """The verdicts of cheats that fail otherwise than by a wrong answer."""

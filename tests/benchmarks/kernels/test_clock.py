@@ -12,6 +12,7 @@ from concurrent.futures import Future
 import pytest
 import torch
 
+from benchmarks.kernels import idle
 from benchmarks.kernels.channel import Ended
 from benchmarks.kernels.clock import Program
 from benchmarks.kernels.environment import ENVIRONMENT
@@ -103,6 +104,16 @@ def test_an_honest_guest_is_timed_and_its_output_read():
     assert torch.equal(timed.outputs[0]["out"], x)
     assert timed.claimed == 1e-6
     assert 0 < timed.seconds < 1.5
+
+
+def test_a_program_that_can_not_be_stopped_is_out(monkeypatch):
+    def never(root):
+        raise idle.Unstoppable
+
+    monkeypatch.setattr(idle, "freeze", never)
+    with pytest.raises(Ended, match="went on starting processes") as ended:
+        time_block(HONEST)
+    assert ended.value.verdict is Verdict.REWARD_HACK
 
 
 def test_a_life_is_a_process_of_its_own():

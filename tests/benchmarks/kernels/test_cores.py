@@ -85,7 +85,7 @@ def may_go_first():
 
 def test_the_main_thread_and_the_busiest_get_a_core_each_and_can_go_anywhere_afterwards(two_threads, may_go_first):
     threads = threads_of(two_threads)
-    placement = cores.Placement(two_threads, 2)
+    placement = cores.Placement(two_threads, cores.chosen(2))
     placement.bind([two_threads], "shape")
     bound = {thread: core for thread, core in where(threads).items() if len(core) == 1}
     assert sorted(min(c) for c in bound.values()) == sorted(cores.chosen(2))[: len(bound)]
@@ -108,7 +108,7 @@ def test_the_main_thread_and_the_busiest_get_a_core_each_and_can_go_anywhere_aft
 def test_a_wish_of_the_program_s_own_is_kept(two_threads):
     wish = {CORES[-1]}
     os.sched_setaffinity(two_threads, wish)
-    placement = cores.Placement(two_threads, 2)
+    placement = cores.Placement(two_threads, cores.chosen(2))
     for _ in range(2):
         placement.bind([two_threads], "shape")
         placement.started()
@@ -132,7 +132,7 @@ def test_a_thread_that_a_bound_one_started_is_not_bound_for_good():
     with subprocess.Popen([sys.executable, "-S", "-c", STARTS_ONE], stdin=pipe, stdout=pipe) as process:
         try:
             assert process.stdout.readline() == b"here\n"
-            placement = cores.Placement(process.pid, 2)
+            placement = cores.Placement(process.pid, cores.chosen(2))
             placement.bind([process.pid], "shape")
             process.stdin.write(b"go\n")
             process.stdin.flush()
@@ -151,7 +151,7 @@ def test_a_thread_that_a_bound_one_started_is_not_bound_for_good():
 
 @pytest.mark.skipif(len(CORES) < 2, reason="one core is no choice")
 def test_who_starts_no_threads_stays_on_its_core_for_the_block(two_threads, monkeypatch):
-    placement = cores.Placement(two_threads, 2)
+    placement = cores.Placement(two_threads, cores.chosen(2))
     numbers = iter([1, 1, 2, 3, 3, 3, 4, 4])
     monkeypatch.setattr(cores, "_last_started", lambda: next(numbers))
 
@@ -180,7 +180,7 @@ def test_a_thread_that_starts_is_noticed_though_it_has_ended():
 def test_a_process_that_has_ended_is_left_out():
     with subprocess.Popen(["/bin/true"]) as process:
         process.wait()
-    placement = cores.Placement(process.pid, 2)
+    placement = cores.Placement(process.pid, cores.chosen(2))
     placement.bind([process.pid], "shape")
     placement.started()
     placement.release()
@@ -190,7 +190,7 @@ def test_a_process_that_has_ended_is_left_out():
 def test_our_own_thread_is_scheduled_as_before():
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     try:
-        placement = cores.Placement(None, 2)
+        placement = cores.Placement(None, cores.chosen(2))
         placement.bind([], "shape")
         placement.release()
         assert os.sched_getscheduler(0) == os.SCHED_BATCH

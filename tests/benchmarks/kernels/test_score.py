@@ -1,6 +1,7 @@
 """From block times to a score: ratios within a block, the protocol's cost taken off, suspicions in force."""
 
 import math
+import os
 import time
 
 import pytest
@@ -16,6 +17,7 @@ from benchmarks.task import Bench, Candidate, Split, Verdict
 from tests.benchmarks.kernels.tiny import Square, SquareTask, Vector, scores
 
 SHAPES = (Vector(50_000), Vector(100_000))
+TWO_A_LIFE = Plan(least=4, most=4, seconds=1.0, life=2)
 
 
 class NoSandboxes:
@@ -36,7 +38,8 @@ def scored(candidate_s, plain_s=0.022, protocol_s=0.002, claimed_s=None, looks=(
         run.plain.seconds[shape.key] = [plain_s] * blocks
         run.plain.claimed[shape.key] = [plain_s - protocol_s] * blocks
         entrant.seconds[shape.key] = times
-        entrant.claimed[shape.key] = [seconds - protocol_s if claimed_s is None else claimed_s for seconds in times]
+        claims = claimed_s if isinstance(claimed_s, list) else [claimed_s] * blocks
+        entrant.claimed[shape.key] = [t - protocol_s if c is None else c for t, c in zip(times, claims, strict=True)]
     key = SHAPES[0].key
     entrant.looks[key], run.plain.looks[key] = list(looks), list(plain_looks)
     return score_of(entrant, run, Bench(NoSandboxes()))
@@ -61,8 +64,7 @@ def test_units_are_log_ratios_by_life_and_raw_times_are_kept():
 
 
 def test_a_life_is_worth_its_best_block():
-    two_a_life = Plan(least=4, most=4, seconds=1.0, life=2)
-    score = scored([0.012, 0.05, 0.022, 0.012, 0.03, 0.012], plan=two_a_life)
+    score = scored([0.012, 0.05, 0.022, 0.012, 0.03, 0.012], plan=TWO_A_LIFE)
     assert score.value == pytest.approx(2.0)
     assert {key.rsplit("/")[1] for key in score.units} == {"life0", "life1", "life2"}
     assert list(score.units.values()) == pytest.approx([math.log(2)] * 6)
@@ -121,11 +123,23 @@ def test_slots_worked_on_together_are_a_hack(looks, verdict):
 
 
 def test_who_is_honest_in_one_block_of_each_life_is_judged_by_the_other():
-    two_a_life = Plan(least=4, most=4, seconds=1.0, life=2)
     honest, at_once = Look(0.5, 0.5, ordered=True, slots=32), Look(0.5, 0.0, ordered=True, slots=32)
-    assert scored([0.02, 0.012] * 5, looks=[honest, at_once] * 5, plan=two_a_life).verdict is Verdict.REWARD_HACK
-    assert scored([0.012, 0.02] * 5, looks=[honest, at_once] * 5, plan=two_a_life).verdict is Verdict.OK
-    assert scored([0.012, 0.02] * 5, looks=[honest, None] * 5, plan=two_a_life).verdict is Verdict.OK
+    assert scored([0.02, 0.012] * 5, looks=[honest, at_once] * 5, plan=TWO_A_LIFE).verdict is Verdict.REWARD_HACK
+    assert scored([0.012, 0.02] * 5, looks=[honest, at_once] * 5, plan=TWO_A_LIFE).verdict is Verdict.OK
+    assert scored([0.012, 0.02] * 5, looks=[honest, None] * 5, plan=TWO_A_LIFE).verdict is Verdict.OK
+
+
+def test_who_is_too_fast_in_one_block_of_each_life_is_too_fast():
+    assert scored([0.02, 0.0001] * 5, plan=TWO_A_LIFE).verdict is Verdict.REWARD_HACK
+    assert scored([0.0001, 0.02] * 5, plan=TWO_A_LIFE).verdict is Verdict.REWARD_HACK
+
+
+def test_who_tells_another_story_of_the_blocks_that_count_is_not_believed_for_the_others():
+    times = [0.02, 0.012] * 5
+    assert (
+        scored(times, claimed_s=[0.0195, 0.001] * 5, protocol_s=0.0005, plan=TWO_A_LIFE).verdict is Verdict.REWARD_HACK
+    )
+    assert scored(times, claimed_s=[0.001, 0.0115] * 5, protocol_s=0.0005, plan=TWO_A_LIFE).verdict is Verdict.OK
 
 
 def test_a_machine_that_takes_cores_away_makes_no_cheat():
@@ -167,3 +181,21 @@ def kernel(x, weights, out):
 """
     found, _ = scores(SquareTask(), {"one": there, "other": there}, bench)
     assert all(score.ok for score in found.values()), {name: score.reason for name, score in found.items()}
+
+
+class OnOneCore(Host):
+    cores = (max(os.sched_getaffinity(0)),)
+
+
+def test_a_program_has_the_cores_of_its_target_and_no_others(bench):
+    """A kernel that crashes unless it is held to them, and writes which it found."""
+    task = SquareTask()
+    task.target = OnOneCore()
+    held = (
+        "import os\n\ndef kernel(x, weights, out):\n"
+        "    try:\n        os.sched_setaffinity(0, range(os.cpu_count()))\n    except OSError:\n        pass\n"
+        f"    assert os.sched_getaffinity(0) == {{{OnOneCore.cores[0]}}}\n"
+        "    out.copy_(x * x + weights['shift'])\n"
+    )
+    found, _ = scores(task, {"held": held}, bench)
+    assert found["held"].ok, found["held"].reason
