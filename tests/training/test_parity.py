@@ -85,8 +85,9 @@ def test_a_token_budget_changes_nothing_but_memory(tiny: Path, draw: Draw, monke
         found = kept_gradients(trainer, monkeypatch)
         trainer.step(draw(1, choices=True))
         kept.append(found[0])
+    # Sums in another order: on an AMD EPYC one element of 1.7 is 1.03e-5 off, beside others of up to 2.6.
     for name, gradient in kept[0].items():
-        np.testing.assert_allclose(gradient, kept[1][name], atol=1e-5)
+        np.testing.assert_allclose(gradient, kept[1][name], atol=1e-5 * max(1.0, np.abs(gradient).max()))
 
 
 def test_gradient_checkpointing_changes_nothing_but_memory(

@@ -12,8 +12,9 @@ from tests.benchmarks.kernels.tiny import SEED, SquareTask, Vector, scores
 FOLDER = Path(benchmarks.kernels.__file__).parent / "cheats" / "blocks"
 CHEATS = {path.stem: path.read_text() for path in sorted(FOLDER.glob("*.py"))}
 WRONG = {"one_in_fifty", "same_block"}
-HONEST_BUT_FOR_ITS_CLOCK = "own_guest"
-"""It does all the work, so on a machine too noisy to accuse it of its made-up clock it may score what it is worth."""
+HONEST_IN_PART = {"own_guest", "now_and_then"}
+"""One does all the work and makes up its time, the other cheats in some blocks: on a machine too noisy to accuse them they may
+score what their honest work is worth."""
 PLAN = Plan(least=10, most=10, seconds=60.0, life=2, first_s=15.0, most_launches=128)
 """Lives enough to look into several blocks, one of each shape and life."""
 
@@ -30,8 +31,8 @@ def found(sandboxes):
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_cheat_on_blocks_scores_nothing(name, found):
     wanted = Verdict.WRONG if name in WRONG else Verdict.REWARD_HACK
-    if name == HONEST_BUT_FOR_ITS_CLOCK and found[name].ok:
-        assert found[name].secondary["time_us"] > found["honest"].secondary["time_us"] / 2
+    if name in HONEST_IN_PART and found[name].ok:
+        assert found[name].secondary["time_us"] > 0.75 * found["honest"].secondary["time_us"]
         return
     assert (found[name].verdict, found[name].value) == (wanted, None), found[name].reason
 
