@@ -14,9 +14,10 @@ from benchmarks.task import Candidate, Verdict
 IDLE_SHARE = 0.1
 """CPU time after its turn, as a share of the time it was watched, that is taken for housekeeping."""
 IDLE_S = 0.1
-"""CPU time after its turn, in seconds, that is taken for housekeeping whatever the share (the kernel counts in ticks)."""
+"""CPU time after its turn, in seconds, that is taken for housekeeping whatever the share (processes' time comes in ticks)."""
 WATCH_S, FIRST_WATCH_S, FIRST_S = 0.005, 0.04, 0.5
-"""Shortest time that a program is watched after its turn, before it is frozen: later, at first, and the sum that is `first`."""
+"""Shortest time that a program is watched after its turn, before it is frozen; where its CPU time comes in ticks, longer until it
+was watched for so long in sum."""
 
 
 @dataclass
@@ -58,8 +59,9 @@ class Entrant:
         since, cpu = time.monotonic(), self._cpu_seconds()
 
         def until_now() -> None:
-            # The kernel books CPU time in ticks of 10 ms: a short run must not end before there is enough to go by.
-            least = FIRST_WATCH_S if self.watched_s < FIRST_S else WATCH_S
+            # A process's CPU time is booked in ticks of 10 ms: a short run must not end before there is enough to go by.
+            in_ticks = self.program is None or not self.program.accounted
+            least = FIRST_WATCH_S if in_ticks and self.watched_s < FIRST_S else WATCH_S
             time.sleep(max(0.0, least - (time.monotonic() - since)))
             self.idle_cpu_s += self._cpu_seconds() - cpu
             self.watched_s += time.monotonic() - since

@@ -23,9 +23,10 @@ from benchmarks.kernels.entrant import Entrant
 from benchmarks.kernels.lending import Room
 from benchmarks.kernels.opening import program
 from benchmarks.kernels.plan import Plan, Schedule
-from benchmarks.kernels.problem import Doubles, Problem, S, Tensors, mistake
+from benchmarks.kernels.problem import Problem, S, Tensors, mistake
 from benchmarks.kernels.protocol import placement
 from benchmarks.kernels.target import Target
+from benchmarks.kernels.times import Times
 from benchmarks.task import Bench, Candidate, Split, Verdict
 from sandboxes.base import Limits, SandboxError
 from sandboxes.session import quiet
@@ -54,7 +55,7 @@ class Block(Generic[S]):
     answers: list[Tensors]
 
 
-class Run(Generic[S]):
+class Run(Times[S]):
     """One run: the entrants, interleaved. Use `run`."""
 
     def __init__(
@@ -72,7 +73,7 @@ class Run(Generic[S]):
         self._order = random.Random(seed)
         self._serial = 0
         self._pilot: dict[str, float] = {}
-        self.launches: dict[str, int] = dict(schedule.launches) if schedule else {}
+        self.launches = dict(schedule.launches) if schedule else {}
         self.roofline = target.roofline(problem.narrowest)
         self.plain = Entrant(Candidate(source=problem.plain, name="plain"))
         self._entrants = [self.plain]
@@ -147,38 +148,6 @@ class Run(Generic[S]):
                     raise Ended(Verdict.REWARD_HACK, reason)
             except Ended as ended:
                 entrant.end(ended)
-
-    def logs(self, entrant: Entrant) -> dict[str, Doubles]:
-        """Natural logarithms of plain time over the entrant's time, by shape and life."""
-        return {
-            s.key: np.log(self.launch_seconds(self.plain, s) / self.launch_seconds(entrant, s)) for s in self.shapes
-        }
-
-    def launch_seconds(self, entrant: Entrant, shape: S) -> Doubles:
-        """Seconds of a launch by life: in its best block, the protocol's cost taken off.
-
-        The best, as `timeit` gives the best of its repeats: what else the machine does makes a block longer and never shorter. At or
-        above the floor, so that one lucky subtraction can't become an enormous ratio.
-        """
-        best = np.array(entrant.seconds[shape.key])[self.best(entrant, shape)]
-        launch: Doubles = (best - self.protocol(shape)) / self.launches[shape.key]
-        return launch.clip(min=self.roofline.floor(shape))
-
-    def best(self, entrant: Entrant, shape: S) -> list[int]:
-        """The number of the best block of each life."""
-        lives = np.array(entrant.seconds[shape.key]).reshape(-1, self.plan.life)
-        return [life * self.plan.life + int(block) for life, block in enumerate(lives.argmin(axis=1))]
-
-    def protocol_seconds(self, shape: S) -> Doubles:
-        """What the protocol cost by block: the time of the plain program's block that its own clock didn't see. It is ours, so its
-        clock may be believed, and it pays what programs pay that have worked: threads to wake, a reply from cold code.
-        """
-        unseen: Doubles = np.array(self.plain.seconds[shape.key]) - np.array(self.plain.claimed[shape.key])
-        return unseen.clip(min=0.0)
-
-    def protocol(self, shape: S) -> float:
-        """Seconds that are taken off every block of a shape."""
-        return float(np.median(self.protocol_seconds(shape)))
 
     def _enough(self, candidates: list[Entrant], since: float) -> bool:
         if self._given is not None:

@@ -93,7 +93,7 @@ class KernelTask(Task, Generic[S]):
 def score_of(entrant: Entrant, run: Run[S], bench: Bench) -> Score:
     """One entrant's score: geometric mean over shapes of its typical ratio to the plain program.
 
-    A unit is the natural logarithm of plain time over candidate time in one life (`Run.logs`). A suspicion (`verdict.py`) takes the
+    A unit is the natural logarithm of plain time over candidate time in one life (`Times.logs`). A suspicion (`verdict.py`) takes the
     number away.
     """
     beside = {

@@ -8,7 +8,7 @@ from benchmarks.kernels.channel import Ended
 from benchmarks.kernels.clock import Look
 from benchmarks.kernels.entrant import Entrant
 from benchmarks.kernels.problem import Doubles, S
-from benchmarks.kernels.rounds import Run
+from benchmarks.kernels.times import Times
 from benchmarks.task import Verdict
 
 DISAGREE = 0.5
@@ -23,8 +23,8 @@ TWICE = 2
 """Looks that saw slots out of order before it counts. One element could be its poison's value by chance."""
 
 
-def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
-    """The reason not to believe an entrant's times, or None. Asked of the blocks that its score is made of (`Run.best`): who is honest
+def suspicion(entrant: Entrant, run: Times[S]) -> Ended | None:
+    """The reason not to believe an entrant's times, or None. Asked of the blocks that its score is made of (`Times.best`): who is honest
     in the other block of each life gains nothing by it.
 
     - A median below the roofline's floor by more than the noise: nobody is that fast. Within the noise it is no
@@ -66,7 +66,7 @@ def suspicion(entrant: Entrant, run: Run[S]) -> Ended | None:
     return None
 
 
-def _counted(entrant: Entrant, run: Run[S]) -> list[Look]:
+def _counted(entrant: Entrant, run: Times[S]) -> list[Look]:
     """Looks into the blocks that count."""
     found = [entrant.looks.get(shape.key, [])[i : i + 1] for shape in run.shapes for i in run.best(entrant, shape)]
     return [look for one in found for look in one if look is not None]
@@ -83,7 +83,7 @@ def middle_half(values: Doubles) -> float:
     return float(high - low)
 
 
-def _protocol_share(entrant: Entrant, run: Run[S]) -> float:
+def _protocol_share(entrant: Entrant, run: Times[S]) -> float:
     """Largest share of a shape's blocks that is the protocol's."""
     shares = [run.protocol(s) / np.median(entrant.seconds[s.key]) for s in run.shapes]
     return float(min(1.0, max(shares)))

@@ -20,17 +20,18 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from scipy.stats import bootstrap, f
+from scipy.stats import bootstrap
 
 from benchmarks.kernels import idle, protocol, rounds
 from benchmarks.kernels.clock import Program
 from benchmarks.kernels.lending import NO_ROOM
 from benchmarks.kernels.plan import Plan
-from benchmarks.kernels.problem import Device
+from benchmarks.kernels.problem import Device, Doubles
 from benchmarks.kernels.rounds import Run
 from benchmarks.kernels.task import KernelTask, score_of
 from benchmarks.kernels.trimul.score import TASK as TRIMUL
 from benchmarks.kernels.verdict import middle_half
+from benchmarks.overhead.alike import what_stays
 from benchmarks.overhead.honest import PRODUCT, SOFTMAX, OneKernel, Product, Rows, Softmax, Square, in_one_process
 from benchmarks.registry import task as find
 from benchmarks.task import Bench, Candidate, Score, Split
@@ -160,30 +161,6 @@ def test_repeatability(benchmark: BenchmarkFixture, sandboxes: SandboxFactory) -
     print(numbers)
 
 
-def what_stays(runs: list[np.ndarray]) -> dict[str, float]:
-    """How far identical programs differ for a whole run, beside what each life deals anew: `runs[r][program, life]`, logarithms.
-
-    Analysis of variance by programs and lives, all runs together (Fisher 1925, Statistical Methods for Research Workers, chapter 7):
-    the mean square of programs is that of what is left over, plus lives x variance of what stays.
-    """
-    between = within = lives = 0.0
-    free_between = free_within = 0
-    for table in runs:
-        programs, count = table.shape
-        centred = table - table.mean(axis=0)
-        effects = centred.mean(axis=1, keepdims=True)
-        between, within = between + count * float((effects**2).sum()), within + float(((centred - effects) ** 2).sum())
-        free_between, free_within = free_between + programs - 1, free_within + (programs - 1) * (count - 1)
-        lives += count / len(runs)
-    of_programs, of_lives = between / free_between, within / free_within
-    return {
-        "variance_ratio": of_programs / of_lives,
-        "variance_ratio_p": float(f.sf(of_programs / of_lives, free_between, free_within)),
-        "deviation_that_stays": math.sqrt(max(0.0, (of_programs - of_lives) / lives)),
-        "deviation_of_a_life": math.sqrt(of_lives),
-    }
-
-
 ALIKE = 5
 """Copies in a run, which make twenty ordered pairs."""
 RUNS = 6
@@ -198,7 +175,7 @@ def test_how_often_a_copy_is_called_better(
     task = find(name)
     copies = [Candidate(source=f"{task.seed().source}\n# {i}\n", name=f"copy {i}") for i in range(ALIKE)]
     rows: list[dict[str, Any]] = []
-    tables: list[np.ndarray] = []
+    tables: list[Doubles] = []
 
     def once() -> None:
         scores = task.score(copies, Split.SEARCH, len(rows), Bench(sandboxes, quick=quick))
