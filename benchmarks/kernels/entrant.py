@@ -13,8 +13,8 @@ from benchmarks.task import Candidate, Verdict
 
 IDLE_SHARE = 0.1
 """CPU time after its turn, as a share of the time it was watched, that is taken for housekeeping."""
-IDLE_S = 0.1
-"""CPU time after its turn, in seconds, that is taken for housekeeping whatever the share (processes' time comes in ticks)."""
+IDLE_S, IDLE_IN_TICKS_S = 0.02, 0.1
+"""CPU time after its turns, in seconds, that is taken for housekeeping whatever the share; more where it comes in ticks of 10 ms."""
 WATCH_S, FIRST_WATCH_S, FIRST_S = 0.005, 0.04, 0.5
 """Shortest time that a program is watched after its turn, before it is frozen; where its CPU time comes in ticks, longer until it
 was watched for so long in sum."""
@@ -59,13 +59,14 @@ class Entrant:
         since, cpu = time.monotonic(), self._cpu_seconds()
 
         def until_now() -> None:
-            # A process's CPU time is booked in ticks of 10 ms: a short run must not end before there is enough to go by.
+            # Where CPU time is booked in ticks, a short run must not end before there is enough to go by.
             in_ticks = self.program is None or not self.program.accounted
             least = FIRST_WATCH_S if in_ticks and self.watched_s < FIRST_S else WATCH_S
+            allowed = IDLE_IN_TICKS_S if in_ticks else IDLE_S
             time.sleep(max(0.0, least - (time.monotonic() - since)))
             self.idle_cpu_s += self._cpu_seconds() - cpu
             self.watched_s += time.monotonic() - since
-            if self.idle_cpu_s > IDLE_S + IDLE_SHARE * self.watched_s:
+            if self.idle_cpu_s > allowed + IDLE_SHARE * self.watched_s:
                 used = f"{self.idle_cpu_s:.2f} s of CPU in the {self.watched_s:.2f} s after its turns"
                 raise Ended(Verdict.REWARD_HACK, f"worked when its work was done: used {used}")
 
