@@ -162,7 +162,7 @@ class Program:
             idle.kill(self.root, but=self._channel.guest)
         # Sent before the guest is awake to see that its child has ended; where it can't be frozen, the child reads it, and ends.
         self._channel.send(protocol.LIVE)
-        self._frozen = None
+        self._frozen = self._asleep = None
         self._channel.wake_guest()
 
     def loaded(self) -> None:
@@ -275,7 +275,7 @@ class Program:
         """Let them go on, all but the guest that starts the lives."""
         if self._frozen:
             idle.thaw(pid for pid in self._frozen if pid != self._channel.guest)
-        self._frozen = None
+        self._frozen = self._asleep = None
 
     def stage(self) -> Stage:
         """How far it came. The word is the sandbox's where the process has ended, and otherwise ours."""
