@@ -121,8 +121,8 @@ class OneKernel(KernelTask[Square]):
 
 
 IN_ONE_PROCESS = """
-import json, mmap, sys, timeit, torch, guest, protocol
-source, line, blocks = json.load(sys.stdin)
+import json, mmap, sys, time, timeit, torch, guest, protocol
+source, line, blocks, pause_s = json.load(sys.stdin)
 space = {}
 exec(source, space)
 run = protocol.decode_run(line.encode())
@@ -146,22 +146,26 @@ def write():
 def through():
     for given, taken in slots:
         space["kernel"](*given, *taken)
-fresh = []
+fresh, paused = [], []
 for _ in range(blocks + 2):
-    write()
-    fresh.append(timeit.timeit(through, number=1) / launches)
+    for times, pause in ((fresh, 0.0), (paused, pause_s)):
+        write()
+        time.sleep(pause)
+        times.append(timeit.timeit(through, number=1) / launches)
 hot = [timeit.timeit(lambda: space["kernel"](*slots[0][0], *slots[0][1]), number=launches) / launches for _ in range(blocks)]
-print(json.dumps([min(fresh[2:]), min(hot)]))
+print(json.dumps({"fresh": min(fresh[2:]), "paused": min(paused[2:]), "hot": min(hot)}))
 """
-"""Times a kernel with `timeit` where it runs, best of so many blocks (`timeit` gives the best too): once on each of as many inputs as a block has, written anew for each block like the
-evaluator's, in its order and at its addresses (so that the caches hold the same), and over and over on one set of tensors that is
-in the caches."""
+"""Times a kernel with `timeit` where it runs, best of so many blocks (`timeit` gives the best too): once on each of as many inputs as a
+block has, written anew for each block like the evaluator's, in its order and at its addresses (so that the caches hold the same); the
+same after a pause, since whoever is timed from outside has waited; and over and over on one set of tensors that is in the caches."""
+PAUSE_S = 0.02
+"""About as long as a program is kept from working while its inputs are written."""
 
 
 ON_A_GPU = """
 import json, sys, torch, protocol
 from triton.testing import do_bench
-source, line, blocks = json.load(sys.stdin)
+source, line, blocks, _ = json.load(sys.stdin)
 space = {}
 exec(source, space)
 run = protocol.decode_run(line.encode())
@@ -188,7 +192,7 @@ for _ in range(blocks + 2):
     torch.cuda.synchronize()
     fresh.append(begun.elapsed_time(ended) / 1e3 / run.slots)
 hot = do_bench(lambda: space["kernel"](*slots[0][0], *slots[0][1]), return_mode="median") / 1e3
-print(json.dumps([min(fresh[2:]), hot]))
+print(json.dumps({"fresh": min(fresh[2:]), "hot": hot}))
 """
 """The same between two CUDA events around each block, and by `triton.testing.do_bench`, which empties the cache before each launch."""
 
@@ -196,16 +200,17 @@ ON_PATH = os.pathsep.join((str(Path(protocol.__file__).parent), str(GUEST)))
 """Where the guest's own code lies, which makes addresses and tensors there as it does in a sandbox."""
 
 
-def in_one_process(source: str, run: protocol.Run, blocks: int, device: Device) -> tuple[float, float]:
+def in_one_process(source: str, run: protocol.Run, blocks: int, device: Device) -> dict[str, float]:
     """Seconds of a launch in a process of its own under the same settings of threads and heap, best of some blocks.
 
-    On a CPU by `timeit`, on fresh inputs and on hot ones; on a GPU by events on fresh inputs, and by `do_bench`.
+    On a CPU by `timeit`, on `fresh` inputs, on fresh ones after a pause (`paused`) and on `hot` ones; on a GPU by events on fresh
+    inputs, and by `do_bench` (`hot`).
     """
     program = IN_ONE_PROCESS if device == "cpu" else ON_A_GPU
-    request = json.dumps([source, protocol.encode_run(run).decode(), blocks])
+    request = json.dumps([source, protocol.encode_run(run).decode(), blocks, PAUSE_S])
     settings = os.environ | ENVIRONMENT | {"PYTHONPATH": ON_PATH}
     done = subprocess.run(
         [sys.executable, "-c", program], input=request, capture_output=True, text=True, check=True, env=settings
     )
-    fresh, hot = json.loads(done.stdout)
-    return fresh, hot
+    seconds: dict[str, float] = json.loads(done.stdout)
+    return seconds

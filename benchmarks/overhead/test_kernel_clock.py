@@ -68,13 +68,13 @@ def scored(task: KernelTask[Any], run: Run[Any], bench: Bench) -> Score:
 
 
 def compared(task: KernelTask[Any], source: str, sandboxes: SandboxFactory) -> list[dict[str, Any]]:
-    """For each shape: microseconds by the evaluator and by `timeit`, in turn, so that what drifts drifts for both.
+    """For each shape: microseconds by the evaluator and in one process (`in_one_process`), in turn, so that what drifts drifts for both.
 
     A value is the best block of one process. Processes of one program differ by a tenth, so it takes many to compare two clocks.
     """
     run = Run(task.problem, Split.REPORT, AGREE, 0, task.target)
     shapes = {shape.key: shape for shape in run.shapes}
-    theirs: dict[str, list[tuple[float, float]]] = {key: [] for key in shapes}
+    theirs: dict[str, list[dict[str, float]]] = {key: [] for key in shapes}
 
     def timeit_first(said: str) -> None:
         # What is said before each timed block begins with the name of its shape; all programs are frozen then.
@@ -90,18 +90,21 @@ def compared(task: KernelTask[Any], source: str, sandboxes: SandboxFactory) -> l
         # The candidate is the plain program, so a life gives two values.
         blocks = np.array([score.raw[f"{key}/{name}"] for name in ("block_us", "plain_block_us")])
         ours = (blocks.reshape(2, PAIRS, AGREE.life).min(axis=2) - protocol_us) / launches
-        fresh, hot = 1e6 * np.array(theirs[key]).T
-        pairs = np.log(ours / fresh).mean(axis=0)
-        low, high = bootstrap((pairs,), np.median, method="percentile", rng=0).confidence_interval
-        rows.append({
-            "kernel": key, "launches": launches, "pairs": len(pairs),
-            "evaluator_us": float(np.median(ours)), "timeit_us": float(np.median(fresh)),
-            "difference": math.expm1(np.median(pairs)), "low": math.expm1(low), "high": math.expm1(high),
+        row: dict[str, Any] = {
+            "kernel": key, "launches": launches, "pairs": PAIRS, "evaluator_us": float(np.median(ours)),
             "evaluator_middle_half": middle_half(ours) / float(np.median(ours)),
-            "timeit_middle_half": middle_half(fresh) / float(np.median(fresh)),
-            "timeit_hot_us": float(np.median(hot)), "protocol_us_a_block": protocol_us,
-            "evaluator_values": ours.tolist(), "timeit_values": fresh.tolist(),
-        })  # fmt: skip
+            "protocol_us_a_block": protocol_us, "evaluator_values": ours.tolist(),
+        }  # fmt: skip
+        for kind in theirs[key][0]:
+            alone = 1e6 * np.array([seconds[kind] for seconds in theirs[key]])
+            pairs = np.log(ours / alone).mean(axis=0)
+            low, high = bootstrap((pairs,), np.median, method="percentile", rng=0).confidence_interval
+            row[kind] = {
+                "us": float(np.median(alone)), "middle_half": middle_half(alone) / float(np.median(alone)),
+                "difference": math.expm1(np.median(pairs)), "low": math.expm1(low), "high": math.expm1(high),
+                "values": alone.tolist(),
+            }  # fmt: skip
+        rows.append(row)
     return rows
 
 
@@ -131,7 +134,8 @@ def test_agreement_with_a_clock_in_the_same_process(
     )
     publish(f"agreement-{family}", what, {"rows": rows}, device)
     for row in rows:
-        print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items() if not isinstance(v, list)})
+        alone = {kind: (round(of["us"], 1), round(of["difference"], 4)) for kind, of in row.items() if isinstance(of, dict)}
+        print(row["kernel"], round(row["evaluator_us"], 1), alone)
 
 
 def spread(values: list[float]) -> dict[str, float]:
