@@ -52,7 +52,7 @@ class Limits:
     cpus: float = 2.0
     """Seconds of CPU time in a second, as an average over a tenth of one: a short burst may take every core of the machine."""
     cores: tuple[int, ...] = ()
-    """Numbers of the cores that its processes may run on, which they can't change then. Empty: any, and they may choose."""
+    """Numbers of the cores that its processes may run on, by its control group; without one, nothing holds them. Empty: any."""
     wall_s: float = 120.0
     """Wall clock of one `exec`, enforced inside by the supervisor and outside by us."""
     file_bytes: int = 512 * MIB

@@ -24,7 +24,7 @@ def is_v2() -> bool:
 
 def _bases() -> dict[str, Path]:
     """Folder of each controller that we use."""
-    names = ("memory", "pids", "cpu", "cpuacct")
+    names = ("memory", "pids", "cpu", "cpuacct", "cpuset")
     if is_v2():
         return dict.fromkeys(names, ROOT / PARENT)
     # Resolved, because some systems have one hierarchy for several controllers, under all their names.
@@ -32,7 +32,7 @@ def _bases() -> dict[str, Path]:
 
 
 def available() -> bool:
-    """True when we may make groups with memory, process and CPU bounds here."""
+    """True when we may make groups with bounds on memory, processes, CPU time and cores here."""
     try:
         for base in set(_bases().values()):
             base.mkdir(exist_ok=True)
@@ -40,10 +40,19 @@ def available() -> bool:
                 return False
         if is_v2():
             for folder in (ROOT, ROOT / PARENT):
-                (folder / "cgroup.subtree_control").write_text("+memory +pids +cpu")
+                (folder / "cgroup.subtree_control").write_text("+memory +pids +cpu +cpuset")
+        else:
+            _inherit_cores(_bases()["cpuset"])
     except OSError:
         return False
     return True
+
+
+def _inherit_cores(folder: Path) -> None:
+    """In version 1 nobody may join a group before it has cores and memory nodes: give it those of its parent."""
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        if not (folder / file).read_text().strip():
+            (folder / file).write_text((folder.parent / file).read_text())
 
 
 class Group:
@@ -65,7 +74,10 @@ class Group:
             self._set("memory", "memory.swappiness", 0, optional=True)
             self._set("cpu", "cpu.cfs_period_us", period)
             self._set("cpu", "cpu.cfs_quota_us", quota)
+            _inherit_cores(self.folders["cpuset"])
         self._set("pids", "pids.max", limits.pids + 1)  # One is `bwrap` itself, which waits in the group.
+        if limits.cores:
+            self._set("cpuset", "cpuset.cpus", ",".join(map(str, limits.cores)))
 
     def _set(self, controller: str, file: str, value: object, *, optional: bool = False) -> None:
         try:

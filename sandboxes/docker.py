@@ -114,6 +114,7 @@ class DockerSandbox(StreamSandbox):
             "memswap_limit": bounds.memory_bytes,
             "pids_limit": bounds.pids,
             "nano_cpus": int(bounds.cpus * 1e9),
+            "cpuset_cpus": ",".join(map(str, bounds.cores)) or None,
             "ipc_mode": "private",
             "auto_remove": True,  # Whatever ends it, also our own death, the engine removes it.
             "log_config": docker.types.LogConfig(type="none"),

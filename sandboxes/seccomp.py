@@ -79,11 +79,8 @@ def _on(number: int, *rules: bytes) -> list[bytes]:
     return [_op(JUMP_EQUAL, number, 0, len(rules)), *rules]
 
 
-def _inspected(calls: dict[str, int], bound: bool) -> list[bytes]:
-    """Calls that are refused for some arguments: other kinds of sockets, new namespaces, the supervisor as the target.
-
-    `bound`: no process may choose its cores.
-    """
+def _inspected(calls: dict[str, int]) -> list[bytes]:
+    """Calls that are refused for some arguments: other kinds of sockets, new namespaces, the supervisor as the target."""
     code: list[bytes] = []
     for name in ("socket", "socketpair"):
         code += _on(
@@ -107,8 +104,6 @@ def _inspected(calls: dict[str, int], bound: bool) -> list[bytes]:
     )
     # The supervisor runs as the same user, so the kernel would let the candidate starve it or lower its limits.
     code += _on(calls["prlimit64"], _op(LOAD, ARG0), _op(JUMP_EQUAL, 0, 1, 0), _REFUSED, _ALLOWED)
-    if bound:
-        code += _on(calls["sched_setaffinity"], _REFUSED)
     for name in ("sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr"):
         code += _on(calls[name], _op(LOAD, ARG0), _op(JUMP_EQUAL, SUPERVISOR, 0, 1), _REFUSED, _ALLOWED)
     for name, process in (("setpriority", PRIO_PROCESS), ("ioprio_set", IOPRIO_WHO_PROCESS)):
@@ -117,8 +112,8 @@ def _inspected(calls: dict[str, int], bound: bool) -> list[bytes]:
     return code
 
 
-def program(machine: str | None = None, *, bound: bool = False) -> bytes:
-    """The filter as BPF instructions (8 bytes each); with `bound`, no process may choose its cores. Raises SandboxError on another machine."""
+def program(machine: str | None = None) -> bytes:
+    """The filter as BPF instructions (8 bytes each). Raises SandboxError on another machine."""
     machine = machine or platform.machine()
     if machine not in REFUSED:
         raise SandboxError(f"no system-call filter for {machine}: use the docker backend")
@@ -129,10 +124,10 @@ def program(machine: str | None = None, *, bound: bool = False) -> bytes:
     for number in sorted(set(REFUSED[machine].values())):
         code += [_op(JUMP_EQUAL, number, 0, 1), _REFUSED]
     code += [_op(JUMP_EQUAL, CLONE3, 0, 1), _op(RETURN, ERRNO | errno.ENOSYS)]
-    code += [*_inspected(_INSPECTED[machine], bound), _ALLOWED]
+    code += [*_inspected(_INSPECTED[machine]), _ALLOWED]
     return b"".join(code)
 
 
-def programs(*, bound: bool = False) -> dict[str, str]:
+def programs() -> dict[str, str]:
     """The filter for each machine in hexadecimal, for a supervisor that knows its own (an engine may be elsewhere)."""
-    return {machine: program(machine, bound=bound).hex() for machine in REFUSED}
+    return {machine: program(machine).hex() for machine in REFUSED}

@@ -137,6 +137,7 @@ def _secondary(entrant: Entrant, run: Run[S]) -> dict[str, float]:
         "floor_us": middle(floors),
         "idle_cpu_share": entrant.idle_cpu_s / entrant.watched_s if entrant.watched_s else 0.0,
         "frozen_out_of_turn": float(entrant.program is None or entrant.program.stoppable),
+        "held_to_cores": float(entrant.program is None or entrant.program.held),
         "accounted_by_group": float(entrant.program is None or entrant.program.accounted),
         "device_flops": run.roofline.flops,
         **{f"device_bytes_per_s/{size}": rate for size, rate in run.roofline.bandwidth.items()},

@@ -65,8 +65,6 @@ def start(order, argv, control=None, ready=None):
             if number not in (signal.SIGKILL, signal.SIGSTOP):
                 signal.signal(number, signal.SIG_DFL)
         os.chdir("/scratch")
-        if order["cores"]:
-            os.sched_setaffinity(0, order["cores"])
         filter_calls(order["filter"])
         os.execvpe(argv[0], argv, order["env"])
     except BaseException as problem:
@@ -194,9 +192,7 @@ class Waiting:
     def fits(self, order):
         """True when it was started just as this order's process would be: same interpreter, environment and limits."""
         start_of = order["argv"][: len(self.order["argv"])]
-        return start_of == self.order["argv"] and all(
-            order[x] == self.order[x] for x in ("env", "rlimits", "cores", "filter")
-        )
+        return start_of == self.order["argv"] and all(order[x] == self.order[x] for x in ("env", "rlimits", "filter"))
 
     def begin(self, order):
         """Hand over the program; returns what `start` does, and where it will say that it is done."""

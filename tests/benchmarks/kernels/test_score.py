@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.kernels.clock import Look
 from benchmarks.kernels.entrant import Entrant
-from benchmarks.kernels.memory import Host
+from benchmarks.kernels.memory import THREADS, Host
 from benchmarks.kernels.plan import QUICK, Plan
 from benchmarks.kernels.protocol import BASES
 from benchmarks.kernels.rounds import Run
@@ -187,6 +187,7 @@ class OnOneCore(Host):
     cores = (max(os.sched_getaffinity(0)),)
 
 
+@pytest.mark.sandbox
 def test_a_program_has_the_cores_of_its_target_and_no_others(bench):
     """A kernel that crashes unless it is held to them, and writes which it found."""
     task = SquareTask()
@@ -199,3 +200,21 @@ def test_a_program_has_the_cores_of_its_target_and_no_others(bench):
     )
     found, _ = scores(task, {"held": held}, bench)
     assert found["held"].ok, found["held"].reason
+    assert found["held"].secondary["held_to_cores"] == 1
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("backend", ["docker", "bubblewrap"])
+def test_libraries_find_as_many_cores_as_a_program_has(backend, backend_with):
+    """MKL counts them by binding itself to each: where it may not, it takes one, and torch follows."""
+    counts = (
+        "import numba, torch\n\n"
+        "threads = torch.get_num_threads(), numba.get_num_threads()\n"
+        "info = torch.__config__.parallel_info()\n\n"
+        "def kernel(x, weights, out):\n"
+        f"    assert threads == ({THREADS}, {THREADS}), threads\n"
+        f"    assert 'mkl_get_max_threads() : {THREADS}' in info, info\n"
+        "    out.copy_(x * x + weights['shift'])\n"
+    )
+    found, _ = scores(SquareTask(), {"counts": counts}, Bench(backend_with(backend, "kernels")))
+    assert found["counts"].ok, found["counts"].reason
