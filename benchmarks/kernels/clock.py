@@ -249,7 +249,7 @@ class Program:
         try:
             self._frozen = idle.freeze(self.root) if self.root is not None else None
         except idle.Unstoppable:
-            raise Ended(Verdict.REWARD_HACK, "could not be stopped: it went on starting processes") from None
+            raise Ended(Verdict.REWARD_HACK, f"could not be stopped within {idle.FREEZE_S:g} s") from None
         frozen = self._frozen is not None
         self.stoppable &= frozen
         self._asleep = self.cpu_seconds() if frozen else None

@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -26,8 +27,11 @@ STAT_BYTES = 4096
 """More than the line can have: some fifty numbers and a name of at most 64 bytes."""
 AWAKE = b"R", b"S", b"I"
 """State letters of threads that have not yet taken a SIGSTOP. One that waits for a disk (D) takes it before it runs again."""
-FREEZE_ROUNDS = 50
-"""Looks at a process tree before it counts as one that can't be stopped: one that forks as fast as we look."""
+FREEZE_S = 5.0
+"""How long a process tree is given to stop before it counts as one that can't be: one that forks as fast as we look. Much longer than
+any thread waits for a core, which it needs to take the signal."""
+LOOK_AGAIN_S = 0.0005
+"""How long we leave a core to those who have been told to stop."""
 
 
 def peer_pid(connection: socket.socket) -> int | None:
@@ -51,7 +55,7 @@ NOBODY = Seen(0, 0.0, 0)
 
 
 class Unstoppable(Exception):
-    """Its processes go on starting others."""
+    """Its processes go on running, or starting others."""
 
 
 def _processes() -> dict[int, Seen]:
@@ -126,13 +130,16 @@ def freeze(root: int) -> list[int] | None:
     Unstoppable where there is no end to that.
     """
     told: set[int] = set()
-    for _ in range(FREEZE_ROUNDS):
+    until = time.monotonic() + FREEZE_S
+    while time.monotonic() < until:
         below = _tree(root, _processes()) - {root}
         awake = {pid for pid in below if pid not in told or _awake(pid)}
         if not awake:
             return sorted(below)
         if not _signal(awake, signal.SIGSTOP):
             return None
+        if awake <= told:
+            time.sleep(LOOK_AGAIN_S)
         told |= awake
     raise Unstoppable
 

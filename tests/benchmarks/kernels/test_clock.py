@@ -111,7 +111,7 @@ def test_a_program_that_can_not_be_stopped_is_out(monkeypatch):
         raise idle.Unstoppable
 
     monkeypatch.setattr(idle, "freeze", never)
-    with pytest.raises(Ended, match="went on starting processes") as ended:
+    with pytest.raises(Ended, match="could not be stopped within") as ended:
         time_block(HONEST)
     assert ended.value.verdict is Verdict.REWARD_HACK
 

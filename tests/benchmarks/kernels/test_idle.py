@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from benchmarks.kernels import idle
 
 
@@ -54,6 +56,32 @@ def test_a_frozen_tree_stands_still_and_goes_on(tmp_path):
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(root.pid, signal.SIGKILL)
+        root.wait()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may go before all others")
+def test_a_process_that_waits_for_a_core_is_given_the_time_to_stop(tmp_path):
+    """It takes the signal when it runs next. A thread that goes before all others leaves it a twentieth of each second."""
+    count, core = tmp_path / "count", str(max(os.sched_getaffinity(0)))
+    loop = "import sys\nwhile True:\n    open(sys.argv[1], 'a').write('.')"
+    starved = ["taskset", "--cpu-list", core, sys.executable, "-c", loop, str(count)]
+    first = ["chrt", "--fifo", "1"]
+    root = subprocess.Popen(["/bin/sh", "-c", '"$@" & wait', "sh", *starved], start_new_session=True)
+    busy = None
+    try:
+        assert grows([count])
+        busy = subprocess.Popen(["taskset", "--cpu-list", core, *first, sys.executable, "-c", "while True: pass"])
+        time.sleep(0.2)
+        assert len(idle.freeze(root.pid)) == 1
+        before = sizes([count])
+        busy.kill()
+        burn(0.2)
+        assert sizes([count]) == before
+    finally:
+        if busy is not None:
+            busy.kill()
+            busy.wait()
+        os.killpg(root.pid, signal.SIGKILL)
         root.wait()
 
 
