@@ -23,7 +23,7 @@ $(VENV)/.ready: pyproject.toml
 setup: $(VENV)/.ready ## Make the environment, an engine, the images, and fetch the model and the data
 	$(BIN)/ratchet doctor --fix
 
-demo: setup ## Three generations on each task, in 18 minutes on two cores
+demo: setup ## Three generations on each task, in 12 to 16 minutes on two cores
 	$(BIN)/ratchet run --preset demo $(ARGS)
 
 # What tox.ini says, in the environment that is there: one of its own would be another 3.5 GiB.

@@ -7,7 +7,6 @@ copied and compared with them at once, so work can't be put off until after it.
 
 from __future__ import annotations
 
-import os
 import random
 import socket
 import time
@@ -107,8 +106,8 @@ class Program:
         self.root: int | None = None
         """Process id of the sandbox's supervisor, for `idle`; None when it isn't visible."""
         self._account: Path | None = None
-        self.held = True
-        """False when it may run on other cores than the target's."""
+        self.held = False
+        """Whether it may run on the target's cores only, once it is connected; see `cores.held`."""
         self.stoppable = True
         """False once its processes could not be stopped, for want of the right to signal them."""
         self._asleep: float | None = None
@@ -145,8 +144,7 @@ class Program:
         guest = self._connected.guest
         self.root = idle.sandbox_root(guest) if guest else None
         self._account = cgroup.account_of(guest) if guest else None
-        if guest and self._target.cores:
-            self.held = os.sched_getaffinity(guest) <= set(self._target.cores)
+        self.held = cores.held(guest, self._target.cores)
 
     @property
     def _channel(self) -> Channel:

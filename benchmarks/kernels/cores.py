@@ -147,6 +147,14 @@ class Placement:
                 os.sched_setaffinity(thread, self._before[thread])
 
 
+def held(process: int | None, to: tuple[int, ...]) -> bool:
+    """Whether a process may run on these cores and no others; False also where that can't be seen from here. Empty: any."""
+    try:
+        return not to or (process is not None and os.sched_getaffinity(process) <= set(to))
+    except OSError:
+        return False
+
+
 def _last_started() -> int:
     """The number of the thread or process that was started last, by anybody."""
     return int(Path("/proc/loadavg").read_text().split()[-1])

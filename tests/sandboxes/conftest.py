@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
+from sandboxes import cgroup
 from sandboxes.base import MIB, Limits, SandboxFactory
 from sandboxes.session import Session, open_session
 
@@ -20,6 +21,14 @@ Open = Callable[..., AbstractContextManager[Session]]
 @pytest.fixture(scope="session", params=["docker", "bubblewrap"])
 def factory(request: pytest.FixtureRequest, backend_with: Callable[..., SandboxFactory]) -> SandboxFactory:
     return backend_with(request.param, IMAGE)
+
+
+@pytest.fixture
+def grouped(factory: SandboxFactory) -> SandboxFactory:
+    """The backend, where its sandboxes have control groups."""
+    if factory.name == "bubblewrap" and not cgroup.available():
+        pytest.skip("control groups can't be made here")
+    return factory
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import os
 
 import pytest
 
-from sandboxes import cgroup
 from sandboxes.base import MIB, ExecResult, FileRefused, Limits, SandboxError, SandboxFactory
 from sandboxes.session import Session, open_session
 from tests.sandboxes.conftest import IMAGE, SMALL
@@ -144,14 +143,12 @@ else:
 """
 
 
-def test_cores(factory: SandboxFactory) -> None:
-    if factory.name == "bubblewrap" and not cgroup.available():
-        pytest.skip("control groups can't be made here")
+def test_cores(grouped: SandboxFactory) -> None:
     ours = sorted(os.sched_getaffinity(0))
     for core in {ours[0], ours[-1]}:
-        with open_session(factory, IMAGE, dataclasses.replace(SMALL, cores=(core,))) as box:
+        with open_session(grouped, IMAGE, dataclasses.replace(SMALL, cores=(core,))) as box:
             assert json.loads(python(box, ESCAPE).stdout) == [[core]] * 3
-    with open_session(factory, IMAGE, SMALL) as box:
+    with open_session(grouped, IMAGE, SMALL) as box:
         assert json.loads(python(box, ESCAPE).stdout) == [[ours[-1]]] * 3, "without cores named, it may choose"
 
 

@@ -28,6 +28,17 @@ def threads_of(pid):
     return {int(name) for name in os.listdir(f"/proc/{pid}/task")}
 
 
+def test_who_is_held_to_cores():
+    assert cores.held(os.getpid(), tuple(CORES))
+    assert cores.held(os.getpid(), ())
+    assert not cores.held(os.getpid(), (CORES[-1] + 1,))
+
+
+@pytest.mark.parametrize("nobody", [None, 2**30])
+def test_who_can_not_be_seen_is_not_said_to_be_held(nobody):
+    assert not cores.held(nobody, tuple(CORES))
+
+
 def test_our_worker_threads_end_and_come_back():
     x = torch.ones(2048, 2048)
     before = torch.get_num_threads()

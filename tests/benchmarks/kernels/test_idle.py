@@ -31,14 +31,23 @@ def test_a_process_that_is_gone_is_left_out():
     assert idle.cpu_seconds([2**30]) == {}
 
 
+@contextlib.contextmanager
+def under_a_shell(*argv):
+    """A shell in the place of the supervisor, and a program below it; neither is left."""
+    root = subprocess.Popen(["/bin/sh", "-c", '"$@" & wait', "sh", *map(str, argv)], start_new_session=True)
+    try:
+        yield root
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(root.pid, signal.SIGKILL)
+        root.wait()
+
+
 def test_a_frozen_tree_stands_still_and_goes_on(tmp_path):
-    # A shell in the place of the supervisor, and below it a process with a child: both write without end.
+    # A process with a child: both write without end.
     counts = [tmp_path / "child", tmp_path / "grandchild"]
     loop = "import os, sys\nif os.fork() == 0:\n    sys.argv[1] = sys.argv[2]\nwhile True:\n    open(sys.argv[1], 'a').write('.')"
-    root = subprocess.Popen(
-        ["/bin/sh", "-c", '"$@" & wait', "sh", sys.executable, "-c", loop, *map(str, counts)], start_new_session=True
-    )
-    try:
+    with under_a_shell(sys.executable, "-c", loop, *counts) as root:
         assert grows(counts)
         frozen = idle.freeze(root.pid)
         assert len(frozen) == 2
@@ -53,36 +62,22 @@ def test_a_frozen_tree_stands_still_and_goes_on(tmp_path):
         idle.kill(root.pid)
         # Its children are gone, so the shell has nothing left to wait for.
         root.wait(timeout=10)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(root.pid, signal.SIGKILL)
-        root.wait()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may go before all others")
 def test_a_process_that_waits_for_a_core_is_given_the_time_to_stop(tmp_path):
     """It takes the signal when it runs next. A thread that goes before all others leaves it a twentieth of each second."""
-    count, core = tmp_path / "count", str(max(os.sched_getaffinity(0)))
+    count = tmp_path / "count"
     loop = "import sys\nwhile True:\n    open(sys.argv[1], 'a').write('.')"
-    starved = ["taskset", "--cpu-list", core, sys.executable, "-c", loop, str(count)]
-    first = ["chrt", "--fifo", "1"]
-    root = subprocess.Popen(["/bin/sh", "-c", '"$@" & wait', "sh", *starved], start_new_session=True)
-    busy = None
-    try:
+    on_one_core = ["taskset", "--cpu-list", max(os.sched_getaffinity(0))]
+    with under_a_shell(*on_one_core, sys.executable, "-c", loop, count) as root:
         assert grows([count])
-        busy = subprocess.Popen(["taskset", "--cpu-list", core, *first, sys.executable, "-c", "while True: pass"])
-        time.sleep(0.2)
-        assert len(idle.freeze(root.pid)) == 1
-        before = sizes([count])
-        busy.kill()
+        with under_a_shell(*on_one_core, "chrt", "--fifo", "1", sys.executable, "-c", "while True: pass"):
+            time.sleep(0.2)
+            assert len(idle.freeze(root.pid)) == 1
+            before = sizes([count])
         burn(0.2)
         assert sizes([count]) == before
-    finally:
-        if busy is not None:
-            busy.kill()
-            busy.wait()
-        os.killpg(root.pid, signal.SIGKILL)
-        root.wait()
 
 
 def test_a_process_whose_first_thread_has_ended_is_frozen_too(tmp_path):
@@ -93,18 +88,12 @@ def test_a_process_whose_first_thread_has_ended_is_frozen_too(tmp_path):
         "threading.Thread(target=write).start()\n"
         "ctypes.CDLL(None).pthread_exit(None)\n"
     )
-    root = subprocess.Popen(
-        ["/bin/sh", "-c", '"$@" & wait', "sh", sys.executable, "-c", headless, str(count)], start_new_session=True
-    )
-    try:
+    with under_a_shell(sys.executable, "-c", headless, count) as root:
         assert grows([count])
         assert len(idle.freeze(root.pid)) == 1
         before = sizes([count])
         burn(0.2)
         assert sizes([count]) == before
-    finally:
-        os.killpg(root.pid, signal.SIGKILL)
-        root.wait()
 
 
 def sizes(paths):
