@@ -27,8 +27,9 @@ STAT_BYTES = 4096
 """More than the line can have: some fifty numbers and a name of at most 64 bytes."""
 AWAKE = b"R", b"S", b"I"
 """State letters of threads that have not yet taken a SIGSTOP. One that waits for a disk (D) takes it before it runs again."""
+ENDED = b"Z", b"X"
 FREEZE_S = 5.0
-"""How long a process tree is given to stop before it counts as one that can't be: one that forks as fast as we look. Much longer than
+"""How long a process tree is given to stop, or to end once it is killed, before it counts as one that can't be: one that forks as fast as we look. Much longer than
 any thread waits for a core, which it needs to take the signal."""
 LOOK_AGAIN_S = 0.0005
 """How long we leave a core to those who have been told to stop."""
@@ -144,14 +145,25 @@ def freeze(root: int) -> list[int] | None:
     raise Unstoppable
 
 
+def _states(pid: int) -> list[bytes]:
+    """The state letter of each thread: of a process only its first thread's is told, and that one may have ended before the others."""
+    return [_stat(f"{PROC}/{pid}/task/{thread}/stat")[0] for thread in os.listdir(f"{PROC}/{pid}/task")]
+
+
 def _awake(pid: int) -> bool:
-    """Whether any thread could run. A process says only its first thread's state, and that one may have ended before the others."""
+    """Whether any thread could run."""
     try:
-        threads = os.listdir(f"{PROC}/{pid}/task")
-        states = [_stat(f"{PROC}/{pid}/task/{thread}/stat")[0] for thread in threads]
+        return any(state in AWAKE for state in _states(pid))
     except OSError:  # It ended meanwhile, or a thread of it did: the next look will tell.
         return (PROC / str(pid)).exists()
-    return any(state in AWAKE for state in states)
+
+
+def _runs(pid: int) -> bool:
+    """Whether any thread of it has not ended, whatever it waits for."""
+    try:
+        return any(state not in ENDED for state in _states(pid))
+    except OSError:
+        return (PROC / str(pid)).exists()
 
 
 def thaw(pids: Iterable[int]) -> None:
@@ -160,8 +172,15 @@ def thaw(pids: Iterable[int]) -> None:
 
 
 def kill(root: int, but: int | None = None) -> None:
-    """End everything below a sandbox's supervisor, frozen or not, except one process."""
-    _signal((pid for pid in _tree(root, _processes()) if pid not in (root, but)), signal.SIGKILL)
+    """End everything below a sandbox's supervisor, frozen or not, except one process, and see that it has ended.
+
+    Who is killed runs no line of its own any more, but it needs a core to end, which may take a moment.
+    """
+    doomed = _tree(root, _processes()) - {root, but}
+    _signal(doomed, signal.SIGKILL)
+    until = time.monotonic() + FREEZE_S
+    while any(map(_runs, doomed)) and time.monotonic() < until:
+        time.sleep(LOOK_AGAIN_S)
 
 
 def only_child(pid: int) -> int | None:

@@ -80,6 +80,18 @@ def test_a_process_that_waits_for_a_core_is_given_the_time_to_stop(tmp_path):
         assert sizes([count]) == before
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may go before all others")
+def test_who_is_killed_has_ended_also_where_it_has_to_wait_for_a_core():
+    on_one_core = ["taskset", "--cpu-list", max(os.sched_getaffinity(0))]
+    with under_a_shell(*on_one_core, sys.executable, "-c", "import time; time.sleep(100)") as root:
+        time.sleep(0.2)
+        with under_a_shell(*on_one_core, "chrt", "--fifo", "1", sys.executable, "-c", "while True: pass"):
+            time.sleep(0.2)
+            [child] = idle.freeze(root.pid)
+            idle.kill(root.pid)
+            assert not idle._runs(child)
+
+
 def test_a_process_whose_first_thread_has_ended_is_frozen_too(tmp_path):
     count = tmp_path / "count"
     headless = (
